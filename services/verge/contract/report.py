@@ -1,0 +1,61 @@
+"""What a node tells the view server about the view it enforces.
+
+    {"applied": {"etag"}, "attempted": {"etag"} | null, "state": "applied" | "degraded" | "rejected" | "pinned",
+     "failures": [{"object", "stage", "reason"}], "instances": {"i-…": "ready" | …}, "sequence": 812,
+     "agent": {"version", "boot_id"}, "timings_ms": {"fetch", "plan", "apply", "verify"}, …}
+
+Only `applied` and `state` are required. *Applied* names the version whose every object is in force, or is listed in
+`failures` and closed (then the state is `degraded`); `rejected` means that nothing of `attempted` went in.
+"""
+
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from verge.contract.etag import ETag
+
+State = Literal["applied", "degraded", "rejected", "pinned"]
+Readiness = Literal["ready", "waiting-for-interface", "quarantined"]
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """One object that the node could not make true and has closed instead."""
+
+    object: str
+    """`instances/i-1a2b3c4d`: section and id."""
+    stage: str
+    reason: str
+
+    def to_wire(self) -> dict[str, str]:
+        return {"object": self.object, "stage": self.stage, "reason": self.reason}
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    applied: ETag | None
+    """None: nothing yet, as on a node whose first view was rejected."""
+    state: State
+    attempted: ETag | None = None
+    failures: tuple[Failure, ...] = ()
+    instances: dict[str, Readiness] = field(default_factory=dict)
+    sequence: int | None = None
+    """Ascending within one boot of the agent; an older one is ignored."""
+    agent_version: str | None = None
+    boot_id: str | None = None
+    timings_ms: dict[str, float] = field(default_factory=dict)
+    kernel_digest: str | None = None
+    sessions_cut: int = 0
+
+    def to_wire(self) -> dict[str, Any]:
+        return {
+            "applied": {"etag": str(self.applied)} if self.applied else None,
+            "attempted": {"etag": str(self.attempted)} if self.attempted else None,
+            "state": self.state,
+            "failures": [failure.to_wire() for failure in self.failures],
+            "instances": self.instances,
+            "sequence": self.sequence,
+            "agent": {"version": self.agent_version, "boot_id": self.boot_id},
+            "timings_ms": self.timings_ms,
+            "kernel_digest": self.kernel_digest,
+            "sessions_cut": self.sessions_cut,
+        }
