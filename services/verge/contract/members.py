@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 
-from verge.contract.digest import Digest, fold, raw_leaf
+from verge.contract.digest import Digest, canonical, fold, raw_leaf
 
 
 def parse_address(text: str) -> int:
@@ -126,6 +126,11 @@ class Members:
 
     def __hash__(self) -> int:
         return hash(self.digest)
+
+    @cached_property
+    def json(self) -> bytes:
+        """The set as a view carries it: a JSON array of dotted quads. Rendered once for all nodes that see it."""
+        return canonical(self.texts())
 
     def texts(self) -> list[str]:
         """Dotted quads, in numerical order: the form a view carries."""

@@ -1,0 +1,125 @@
+"""What one node sees, and its rendering.
+
+A node sees the network's settings, its zone, its own instances, their groups, and the member addresses of every group that
+a rule of theirs names; under `same_group_traffic: allow` also the members of its instances' groups. Members are the private
+and elastic addresses of placed instances. Nothing else: no other node's instances, no other tenant's groups.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from ipaddress import IPv4Address
+from typing import Any
+
+import orjson
+
+from verge.contract.members import Members
+from verge.contract.view import SCHEMA, format_range
+from viewserver.model.network import Network, names
+from viewserver.model.objects import Instance, Node, Settings, to_wire
+
+_SETTINGS_HIDDEN = ("subnets", "gateway_mode", "mac_prefix")
+"""Merged into private_ranges, or said elsewhere in the view, or the cloud's own business."""
+
+NO_SETTINGS = Settings(dns_servers=(), public_ips=())
+"""What holds before a cloud has said anything."""
+
+
+@dataclass(frozen=True, slots=True)
+class Sight:
+    """Which objects a node sees, by id."""
+
+    instances: tuple[str, ...]
+    groups: frozenset[str]
+    members: frozenset[str]
+
+
+def sight(network: Network, node: str) -> Sight:
+    instances = tuple(key for key in network.instances_at(node) if _placed(network, key).node == node)
+    groups = {group for key in instances for group in _placed(network, key).groups}
+    members = {named for group in groups for named in _names(network, group)}
+    if (network.settings or NO_SETTINGS).same_group_traffic == "allow":
+        members |= groups
+    return Sight(instances, frozenset(groups), frozenset(members))
+
+
+def _placed(network: Network, key: str) -> Instance:
+    instance = network.instance(key)
+    assert instance is not None
+    return instance
+
+
+def _names(network: Network, group: str) -> set[Any]:
+    found = network.group(group)
+    return names(found) if found else set()
+
+
+def host_wire(network: Network, node: Node) -> dict[str, Any]:
+    mode = node.gateway_mode or (network.settings or NO_SETTINGS).gateway_mode
+    return {"address": str(node.address), "gateway_mode": mode}
+
+
+def network_wire(network: Network) -> dict[str, Any]:
+    wire = to_wire("network", network.settings or NO_SETTINGS)
+    for name in _SETTINGS_HIDDEN:
+        del wire[name]
+    wire["private_ranges"] = [format_range(pair) for pair in private_ranges(network)]
+    return wire
+
+
+def zone_wire(network: Network, name: str) -> dict[str, Any]:
+    zone = network.zone(name)
+    assert zone is not None
+    return {"name": name, **to_wire("zone", zone)}
+
+
+def instance_wire(network: Network, key: str) -> dict[str, Any]:
+    return {**to_wire("instance", _placed(network, key)), "elastic_ip": network.elastic_ip_of.get(key)}
+
+
+def group_wire(network: Network, key: str) -> dict[str, Any]:
+    group = network.group(key)
+    assert group is not None
+    return to_wire("group", group)
+
+
+def private_ranges(network: Network) -> list[tuple[IPv4Address, IPv4Address]]:
+    """The pools of all zones and the extra subnets, merged and ascending."""
+    ranges = [pair for _, zone in network.of_kind("zone") for pair in zone.private_ips]
+    ranges += [(net.network_address, net.broadcast_address) for net in (network.settings or NO_SETTINGS).subnets]
+    merged: list[tuple[IPv4Address, IPv4Address]] = []
+    for low, high in sorted(ranges):
+        if merged and int(low) <= int(merged[-1][1]) + 1:
+            merged[-1] = (merged[-1][0], max(merged[-1][1], high))
+        else:
+            merged.append((low, high))
+    return merged
+
+
+def member_addresses(network: Network, key: str) -> Iterator[int]:
+    """The addresses by which an instance is a member of its groups; none while it is not placed."""
+    instance = network.instance(key)
+    if instance is None or instance.node is None:
+        return
+    yield int(instance.private_ip)
+    elastic = network.elastic_ip_of.get(key)
+    if elastic is not None:
+        yield int(IPv4Address(elastic))
+
+
+def render(network: Network, node: str, members: dict[str, Members]) -> bytes:
+    """The whole view as JSON. `members` holds those of every group the node sees, at least."""
+    seen = sight(network, node)
+    found = network.node(node)
+    assert found is not None
+    return orjson.dumps(
+        {
+            "schema": SCHEMA,
+            "node": node,
+            "host": host_wire(network, found),
+            "network": network_wire(network),
+            "zone": zone_wire(network, found.zone),
+            "instances": {key: instance_wire(network, key) for key in seen.instances},
+            "groups": {key: group_wire(network, key) for key in sorted(seen.groups)},
+            "members": {key: orjson.Fragment(members[key].json) for key in sorted(seen.members)},
+        }
+    )

@@ -1,0 +1,196 @@
+"""One atomic update: its operations applied to a network, in order, and everything that is wrong with them.
+
+    {"operations": [{"op": "put", "kind": "instance", "id": "i-1a2b3c4d", "value": {…}},
+                    {"op": "delete", "kind": "elastic_ip", "id": "10.111.101.91"}]}
+
+Checks are made on the network as it would be after the whole update, so operations may come in any order and two
+instances may swap addresses. A malformed operation does not hide the faults of the others: its faulty fields are set
+aside, what is left of it is checked, and faults that could only follow from a field set aside are not reported.
+Deleting what does not exist is no fault: an update says what shall be so.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, cast
+
+from pydantic import TypeAdapter, ValidationError
+
+from viewserver.model.change import Recorded
+from viewserver.model.faults import Fault, Pointer, as_faults
+from viewserver.model.invariants import check
+from viewserver.model.network import Network
+from viewserver.model.objects import CLASSES, THE_NETWORK, Key, Kind, Object, from_wire, normal, to_wire
+from viewserver.model.partial import salvage
+from viewserver.model.text import HostName, Id, parse_ipv4
+
+FIELDS = {"put": {"op", "kind", "id", "value"}, "delete": {"op", "kind", "id"}}
+
+
+@dataclass(frozen=True, slots=True)
+class Operation:
+    kind: Kind
+    id: str
+    value: Object | None
+    """None deletes."""
+    at: Pointer = ()
+    """Where it stands in the request, for the pointers of its faults."""
+
+
+@dataclass(frozen=True, slots=True)
+class Applied:
+    """The network after an update, and what the update changed in it."""
+
+    network: Network
+    changed: tuple[Recorded, ...]
+    """One entry for each object whose value differs before and after; empty if the update changed nothing."""
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    faults: tuple[Fault, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Parsed:
+    """A request's operations, as far as they could be read."""
+
+    operations: tuple[Operation, ...]
+    faults: tuple[Fault, ...]
+    set_aside: frozenset[Pointer]
+    """Where faulty values stood; a later fault at or below one of these is a consequence, not news."""
+    unread: frozenset[Key]
+    """Objects that an operation names without giving a good value: what others say of them is let pass."""
+
+
+def parse(wire: Any, at: Pointer = ("operations",)) -> Parsed:
+    """Read the operations of a request. Never raises."""
+    if not isinstance(wire, list):
+        return Parsed((), (Fault(at, "must be a list of operations"),), frozenset(), frozenset())
+    operations: list[Operation] = []
+    faults: list[Fault] = []
+    set_aside: set[Pointer] = set()
+    unread: set[Key] = set()
+    for index, item in enumerate(wire):
+        here = (*at, index)
+        before = len(faults)
+        kind, key = _named(item, here, faults)
+        if kind is None or key is None:
+            continue
+        if item.get("op") == "delete":
+            operations.append(Operation(kind, key, None, here))
+        elif "value" in item:
+            value, wrong = parse_value(kind, key, item["value"], (*here, "value"))
+            faults += wrong
+            set_aside |= {fault.pointer for fault in wrong}
+            if wrong:
+                unread.add((kind, key))
+            if value is not None:
+                operations.append(Operation(kind, key, value, here))
+        elif len(faults) == before:
+            faults.append(Fault((*here, "value"), "is missing"))
+            unread.add((kind, key))
+    return Parsed(tuple(operations), tuple(faults), frozenset(set_aside), frozenset(unread))
+
+
+def parse_value(kind: Kind, key: str, wire: Any, at: Pointer) -> tuple[Object | None, list[Fault]]:
+    """An object's value, with every fault in it. With faults, the value is what could be salvaged, or None."""
+    try:
+        return normal(key, from_wire(kind, wire)), []
+    except ValidationError as wrong:
+        value = salvage(kind, wire, wrong)
+        return (None if value is None else normal(key, value)), as_faults(wrong, at)
+
+
+def apply(network: Network, parsed: Parsed) -> Applied | Refused:
+    """The network with the operations applied, or every fault of the update."""
+    after = network
+    touched: dict[Key, Pointer] = {}
+    for operation in parsed.operations:
+        key: Key = (operation.kind, operation.id)
+        touched[key] = operation.at
+        after = after.without(*key) if operation.value is None else after.put(*key, operation.value)
+    faults = [
+        *parsed.faults,
+        *(
+            fault
+            for fault in check(network, after, touched, parsed.unread)
+            if not any(fault.pointer[: len(aside)] == aside for aside in parsed.set_aside)
+        ),
+    ]
+    if faults:
+        return Refused(tuple(faults))
+    return Applied(after, tuple(_differences(network, after, list(touched))))
+
+
+def _differences(before: Network, after: Network, keys: Sequence[Key]) -> list[Recorded]:
+    changed = []
+    for kind, key in keys:
+        old, new = before.get(kind, key), after.get(kind, key)
+        if old != new:
+            changed.append(
+                Recorded(
+                    kind, key, None if old is None else to_wire(kind, old), None if new is None else to_wire(kind, new)
+                )
+            )
+    return changed
+
+
+def replay(network: Network, changed: Sequence[Recorded]) -> Network:
+    """Fold one change record into a network; no checks, they were made when it was committed."""
+    for record in changed:
+        kind = cast(Kind, record.kind)
+        if record.after is None:
+            network = network.without(kind, record.id)
+        else:
+            network = network.put(kind, record.id, from_wire(kind, record.after))
+    return network
+
+
+def rewind(network: Network, changed: Sequence[Recorded]) -> Network:
+    """Take one change record back out of a network that holds it."""
+    return replay(network, [Recorded(item.kind, item.id, item.after, item.before) for item in changed])
+
+
+def _named(item: Any, here: Pointer, faults: list[Fault]) -> tuple[Kind | None, str | None]:
+    """Which object an operation is about; faults of its frame are added to `faults`."""
+    if not isinstance(item, dict):
+        faults.append(Fault(here, "must be an object"))
+        return None, None
+    op, kind, key = item.get("op"), item.get("kind"), item.get("id")
+    if op not in FIELDS:
+        faults.append(Fault((*here, "op"), "must be put or delete"))
+    for name in item.keys() - FIELDS.get(op if isinstance(op, str) else "", FIELDS["put"]):
+        faults.append(Fault((*here, str(name)), f"is not a field of a {op if op in FIELDS else 'put'}"))
+    if kind not in CLASSES:
+        faults.append(Fault((*here, "kind"), f"must be one of {', '.join(CLASSES)}"))
+        return None, None
+    message = wrong_id(kind, key)
+    if message:
+        faults.append(Fault((*here, "id"), message))
+        return kind, None
+    if op not in FIELDS:
+        return None, None
+    return kind, key
+
+
+_ID: TypeAdapter[str] = TypeAdapter(Id)
+_HOST: TypeAdapter[str] = TypeAdapter(HostName)
+
+
+def wrong_id(kind: Kind, key: Any) -> str | None:
+    """What is wrong with an id of this kind, or None."""
+    if not isinstance(key, str):
+        return "must be a string"
+    if kind == "network":
+        return None if key == THE_NETWORK else f"the one network's id is {THE_NETWORK!r}"
+    if kind == "elastic_ip":
+        try:
+            parse_ipv4(key)
+        except ValueError as wrong:
+            return str(wrong)
+        return None
+    try:
+        (_HOST if kind == "node" else _ID).validate_python(key)
+    except ValidationError as wrong:
+        return as_faults(wrong, ())[0].message
+    return None
