@@ -1,0 +1,153 @@
+"""The tables. `migrations/` makes them; a test compares the two."""
+
+from sqlalchemy import (
+    ARRAY,
+    TIMESTAMP,
+    BigInteger,
+    Boolean,
+    CheckConstraint,
+    Column,
+    LargeBinary,
+    MetaData,
+    PrimaryKeyConstraint,
+    Table,
+    Text,
+    literal_column,
+    text,
+)
+from sqlalchemy.dialects.postgresql import JSONB, ExcludeConstraint
+
+metadata = MetaData(
+    naming_convention={
+        "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+        "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+        "ck": "ck_%(table_name)s_%(constraint_name)s",
+        "fk": "fk_%(table_name)s_%(column_0_N_name)s",
+        "pk": "pk_%(table_name)s",
+    }
+)
+
+_TIME = TIMESTAMP(timezone=True)
+
+
+def _unique_among_instances(field: str) -> ExcludeConstraint:
+    """A second line of defence behind the model's own check. A constraint, not an index, because only that can wait
+    for the commit: one update may swap the addresses of two instances."""
+    return ExcludeConstraint(
+        (literal_column(f"(value ->> '{field}')"), "="),
+        using="btree",
+        where=text("kind = 'instance'"),
+        deferrable=True,
+        initially="DEFERRED",
+        name=f"ex_objects_{field}",
+    )
+
+
+head = Table(
+    "head",
+    metadata,
+    # One row. Whoever writes the network holds its lock until the commit: that is what makes revisions gapless and
+    # their order the order of commits, which no sequence does.
+    Column("one", Boolean, CheckConstraint("one", name="one"), primary_key=True, server_default=text("true")),
+    Column("epoch", BigInteger, nullable=False),
+    Column("revision", BigInteger, nullable=False),
+    Column("lineage", JSONB),
+)
+
+objects = Table(
+    "objects",
+    metadata,
+    Column("kind", Text, nullable=False),
+    Column("id", Text, nullable=False),
+    Column("value", JSONB, nullable=False),
+    Column("revision", BigInteger, nullable=False),
+    PrimaryKeyConstraint("kind", "id"),
+    _unique_among_instances("mac"),
+    _unique_among_instances("private_ip"),
+)
+
+changes = Table(
+    "changes",
+    metadata,
+    Column("revision", BigInteger, primary_key=True, autoincrement=False),
+    Column("epoch", BigInteger, nullable=False),
+    Column("at", _TIME, nullable=False),
+    Column("actor", Text, nullable=False),
+    Column("operations", JSONB, nullable=False),
+    Column("affected", ARRAY(Text), nullable=False),
+    Column("caused_by", BigInteger),
+)
+
+node_versions = Table(
+    "node_versions",
+    metadata,
+    Column("node", Text, primary_key=True),
+    Column("version", BigInteger, nullable=False),
+)
+
+idempotency = Table(
+    "idempotency",
+    metadata,
+    Column("actor", Text, nullable=False),
+    Column("key", Text, nullable=False),
+    Column("body_digest", LargeBinary, nullable=False),
+    Column("answer", JSONB, nullable=False),
+    Column("at", _TIME, nullable=False, server_default=text("clock_timestamp()"), index=True),
+    PrimaryKeyConstraint("actor", "key"),
+)
+
+tokens = Table(
+    "tokens",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("role", Text, nullable=False),
+    Column("node", Text),
+    Column("name", Text),
+    Column("hash", LargeBinary, nullable=False, unique=True),
+    Column("created_at", _TIME, nullable=False, server_default=text("clock_timestamp()")),
+    Column("revoked_at", _TIME),  # kept, since change records name their actor by token
+    CheckConstraint("(role = 'node') = (node IS NOT NULL)", name="node"),
+)
+
+report_head = Table(
+    "report_head",
+    metadata,
+    Column("one", Boolean, CheckConstraint("one", name="one"), primary_key=True, server_default=text("true")),
+    Column("seq", BigInteger, nullable=False),
+)
+
+reports = Table(
+    "reports",
+    metadata,
+    Column("node", Text, primary_key=True),
+    Column("epoch", BigInteger),
+    Column("applied_version", BigInteger),
+    Column("applied_digest", Text),
+    Column("attempted_epoch", BigInteger),
+    Column("attempted_version", BigInteger),
+    Column("attempted_digest", Text),
+    Column("state", Text, nullable=False),
+    Column("report", JSONB, nullable=False),
+    Column("sequence", BigInteger),
+    Column("boot_id", Text),
+    Column("seen_at", _TIME, nullable=False),
+    Column("seq", BigInteger, nullable=False, index=True),
+)
+
+applied = Table(
+    "applied",
+    metadata,
+    Column("node", Text, nullable=False),
+    Column("epoch", BigInteger, nullable=False),
+    Column("version", BigInteger, nullable=False),
+    Column("at", _TIME, nullable=False),
+    Column("timings", JSONB, nullable=False),
+    PrimaryKeyConstraint("node", "epoch", "version"),
+)
+
+settings = Table(
+    "settings",
+    metadata,
+    Column("key", Text, primary_key=True),
+    Column("value", JSONB, nullable=False),
+)
