@@ -1,0 +1,101 @@
+"""Networks as data: segments, the hosts on them, and where a hypervisor's VMs are attached. `build` realises them.
+
+The flat network, in which the gateway is a real router and the hypervisors' own default route:
+
+    outside 203.0.113.10
+       │ internet
+    router 203.0.113.1 / 10.111.0.1
+       │
+    ═══╪═══════════╤═══════════════════╤══════════════ underlay 10.111.0.0/16
+       │           │                   │
+      clc         up0                 up0
+    10.111.1.1     │ nc-1              │ nc-2 …
+                  br0 10.111.0.101    br0 10.111.0.102
+                 ╱   ╲                 │
+            vn_i-…   vn_i-…          vn_i-…
+               │       │               │
+              VM      VM              VM       default route via 10.111.0.1
+
+A network with separate public and private sides is two segments, and hypervisors with two attachments.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from ipaddress import IPv4Address, IPv4Interface, IPv4Network
+
+
+@dataclass(frozen=True, slots=True)
+class Attachment:
+    """A host's interface on a segment. With `bridge`, the interface is that bridge's uplink and the bridge has the address."""
+
+    segment: str
+    interface: str
+    address: IPv4Interface | None
+    bridge: str | None = None
+    mac: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Zone:
+    """What VMs on a hypervisor get: the bridge they hang on, their subnet and its gateway."""
+
+    bridge: str
+    subnet: IPv4Network
+    gateway: IPv4Address
+
+
+@dataclass(frozen=True, slots=True)
+class Machine:
+    """A host of the topology; a hypervisor where it has a zone."""
+
+    name: str
+    attachments: tuple[Attachment, ...]
+    gateway: IPv4Address | None = None
+    forwards: bool = False
+    zone: Zone | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Topology:
+    """Segments are switches; every name is a namespace, so at most 15 characters and unique."""
+
+    name: str
+    segments: tuple[str, ...]
+    machines: tuple[Machine, ...]
+
+    @property
+    def nodes(self) -> tuple[str, ...]:
+        """The hypervisors, in order."""
+        return tuple(machine.name for machine in self.machines if machine.zone)
+
+
+FLAT_SUBNET = IPv4Network("10.111.0.0/16")
+GATEWAY = IPv4Address("10.111.0.1")
+CLC = IPv4Address("10.111.1.1")
+OUTSIDE = IPv4Address("203.0.113.10")
+FIRST_NODE = IPv4Address("10.111.0.101")
+
+
+def flat(nodes: int = 3) -> Topology:
+    """Components, public and private addresses share 10.111.0.0/16; nc-1 is 10.111.0.101, nc-2 the next, …"""
+
+    def inside(interface: str, address: IPv4Address, bridge: str | None = None) -> Attachment:
+        return Attachment("underlay", interface, IPv4Interface((address, FLAT_SUBNET.prefixlen)), bridge)
+
+    internet_router = Attachment("internet", "wan0", IPv4Interface("203.0.113.1/24"))
+    internet_client = Attachment("internet", "eth0", IPv4Interface((OUTSIDE, 24)))
+    zone = Zone("br0", FLAT_SUBNET, GATEWAY)
+    return Topology(
+        name="flat",
+        segments=("underlay", "internet"),
+        machines=(
+            Machine("router", (inside("lan0", GATEWAY), internet_router), forwards=True),
+            Machine("outside", (internet_client,), gateway=IPv4Address("203.0.113.1")),
+            Machine("clc", (inside("eth0", CLC),), gateway=GATEWAY),
+            *(
+                Machine(f"nc-{n + 1}", (inside("up0", FIRST_NODE + n, "br0"),), gateway=GATEWAY, zone=zone)
+                for n in range(nodes)
+            ),
+        ),
+    )
