@@ -21,7 +21,7 @@ from typing import Final, Literal
 
 from verge.contract.etag import At, ETag
 from verge.contract.report import Failure, Readiness, Report, State
-from verge.contract.view import View, ViewInvalid
+from verge.contract.view import InstanceId, View, ViewInvalid
 
 WAIT_S: Final = 30
 """How long the server is asked to hold a request when nothing is newer."""
@@ -115,7 +115,7 @@ class Enforced:
     attempted: ETag | None
     state: State
     failures: tuple[Failure, ...] = ()
-    instances: Mapping[str, Readiness] = field(default_factory=dict)
+    instances: Mapping[InstanceId, Readiness] = field(default_factory=dict)
     timings_ms: Mapping[str, float] = field(default_factory=dict)
     kernel_digest: str | None = None
     sessions_cut: int = 0
@@ -179,7 +179,7 @@ class Session:
                 step = self._whole_view(answer, now, dice) if answer.status == 200 else self._unchanged(answer, now)
                 if isinstance(step, Current) and now - asked_at < _HELD_AT_LEAST_S:
                     return Current(pause_s=dice * _HELD_AT_LEAST_S)
-                return step if step else self._fail("faulty", "304 without a view to compare with", dice, whole=True)
+                return step or self._fail("faulty", "304 without a view to compare with", dice, whole=True)
             case status if status in _REFUSALS:
                 return self._fail(_REFUSALS[status], _says(answer), dice)
             case 409 | 412:
@@ -202,9 +202,9 @@ class Session:
             return self._fail("faulty", f"{self.server} offers {etag}, older than {self.held} which is held", dice)
         if self.held and (etag.epoch, etag.version) == (self.held.epoch, self.held.version) and etag != self.held:
             return self._fail("faulty", f"{self.server} offers {etag} under the version of {self.held}", dice)
-        wrong = self._wrong_with(etag, answer)
-        if wrong:
-            return self._distrust(etag, wrong, dice)
+        fault = self._fault_in(etag, answer)
+        if fault:
+            return self._distrust(etag, fault, dice)
         assert isinstance(answer.content, View)
         self._follow(answer, now)
         self._whole, self._suspect, self.refused = False, None, None
@@ -213,7 +213,7 @@ class Session:
         self.held = etag
         return Offered(etag, answer.content, answer.body, answer.fetch_ms)
 
-    def _wrong_with(self, etag: ETag, answer: Answer) -> Failure | None:
+    def _fault_in(self, etag: ETag, answer: Answer) -> Failure | None:
         content = answer.content
         if not isinstance(content, View):
             return Failure(
@@ -268,7 +268,7 @@ class Session:
         """The next server's turn, after a delay that grows with the failures in a row."""
         self._failures += 1
         self._turn += 1
-        self._whole = whole
+        self._whole = self._whole or whole
         self.standing, self.problem = standing, reason
         return Retry(_delay(self._failures, dice), reason)
 
@@ -290,7 +290,7 @@ class Session:
             state=came.state,
             attempted=came.attempted,
             failures=came.failures,
-            instances=dict(came.instances),
+            instances={str(name): readiness for name, readiness in came.instances.items()},
             sequence=self._sequence,
             agent_version=self._agent[0],
             boot_id=self._agent[1],

@@ -1,0 +1,87 @@
+"""`verge-nodeagent run | openapi`. Exit codes: 0 stopped in order, 2 cannot start as told (each fault on its own line)."""
+
+import argparse
+import asyncio
+import os
+import signal
+import sys
+
+from nodeagent.settings import Settings, SettingsInvalid, add_arguments, read
+
+
+def main(arguments: list[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(prog="verge-nodeagent", description="Makes this node's kernel match its view.")
+    commands = parser.add_subparsers(dest="command", required=True)
+    add_arguments(commands.add_parser("run", help="run the agent until SIGTERM or SIGINT"))
+    commands.add_parser("openapi", help="print the local API's OpenAPI description")
+    given = parser.parse_args(arguments)
+    if given.command == "openapi":
+        return _openapi()
+    try:
+        return _run(read(given, os.environ))
+    except SettingsInvalid as invalid:
+        for fault in invalid.faults:
+            print(f"verge-nodeagent: {fault}", file=sys.stderr)
+        return 2
+
+
+def _openapi() -> int:
+    import json
+
+    from nodeagent.api.app import make_app
+
+    print(json.dumps(make_app().openapi(), indent=2, sort_keys=True))
+    return 0
+
+
+def _run(settings: Settings) -> int:
+    from nodeagent.startup import StateDir, check
+
+    check(settings)
+    lock = StateDir(settings.state_dir)
+
+    import uvloop
+
+    try:
+        uvloop.run(_serve(settings))
+    finally:
+        del lock
+    return 0
+
+
+async def _serve(settings: Settings) -> None:
+    """First the kernel, from what the disk holds; then the API; then the server."""
+    from nodeagent.agent import assemble
+    from nodeagent.api.listener import listen, name_of
+    from nodeagent.enforcement import Enforcement
+    from nodeagent.state.host import HostFacts
+
+    try:
+        facts = HostFacts(settings.bridge, settings.public_interface, settings.ports)
+    except ValueError as wrong:
+        raise SettingsInvalid([str(wrong)]) from wrong
+    stop = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    listener = listen(settings.api)
+    agent = assemble(settings, lambda generation: Enforcement(facts, last_generation=generation))
+    try:
+        await agent.start()
+        from nodeagent.api.serve import Api  # after the pass: FastAPI takes a third of a second to import
+
+        api = Api(agent, listener)
+        await api.started()
+        print(f"verge-nodeagent ready {name_of(settings.api, listener)}", flush=True)
+        try:
+            await agent.run(stop)
+        finally:
+            await api.close()
+    finally:
+        agent.passes.close()
+        if agent.client:
+            await agent.client.close()
+        agent.journal.say("stopped", rules="in force")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

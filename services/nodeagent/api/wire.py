@@ -1,0 +1,97 @@
+"""The bodies of the local API's answers."""
+
+from typing import Literal
+
+from pydantic import BaseModel
+
+from nodeagent.session import Standing
+
+Readiness = Literal["ready", "waiting-for-interface", "quarantined"]
+
+
+class Version(BaseModel):
+    etag: str
+    epoch: int
+    version: int
+    digest: str
+
+
+class Failure(BaseModel):
+    object: str
+    stage: str
+    reason: str
+
+
+class Pinned(BaseModel):
+    digest: str
+    instances: int
+
+
+class Server(BaseModel):
+    url: str | None
+    """None: this agent has no server; its views are handed over by hand."""
+    standing: Standing | None
+    problem: str | None
+    revision: str | None
+    """`<epoch>.<revision>` that the server was last seen at."""
+    stale_s: float | None
+    """The server's own word that what it serves is old."""
+
+
+class Agent(BaseModel):
+    version: str
+    up_s: float
+
+
+class Status(BaseModel):
+    node: str
+    agent: Agent
+    state: Literal["starting", "closed", "applied", "degraded", "rejected", "pinned"]
+    """`closed`: no view is known, and no port passes anything."""
+    held: Version | None
+    """The newest view received and found sound."""
+    applied: Version | None
+    """In force in the kernel."""
+    attempted: Version | None
+    """Held, but not in force: rejected, or set aside for a pinned view."""
+    refused: Version | None
+    """Offered by the server, but not what its ETag says."""
+    pinned: Pinned | None
+    failures: list[Failure]
+    instances: dict[str, Readiness]
+    server: Server
+    view_age_s: float | None
+    """Since the server last confirmed or moved the view."""
+    timings_ms: dict[str, float]
+    """Of the newest pass."""
+    checkpoint_problem: str | None
+    generation: int
+
+
+class Plan(BaseModel):
+    empty: bool
+    steps: list[str]
+
+
+class Pass(BaseModel):
+    state: Literal["applied", "degraded", "rejected"]
+    failures: list[Failure]
+    instances: dict[str, Readiness]
+    changes: int
+    timings_ms: dict[str, float]
+
+
+class Ruleset(BaseModel):
+    desired: str
+    observed: str
+
+
+class Instance(BaseModel):
+    id: str
+    readiness: Readiness
+    ready: bool
+
+
+class Health(BaseModel):
+    ok: bool
+    reason: str | None = None

@@ -1,0 +1,152 @@
+"""The views on disk: what a restarted agent enforces before it has spoken to anybody.
+
+    DIR/view.next     the newest view, written before it is applied
+    DIR/view.last     the last view whose every object went in (or was closed by name)
+    DIR/view.pinned   a view handed over by hand, in force instead of either until it is taken back
+
+A pass over a new view goes through these lines; this is what a kill -9 or a loss of power leaves after each:
+
+    1  write(next) to a temporary name      last, as before; the temporary file is ignored and overwritten
+    2  rename to view.next                  next and last. The restarted agent applies next: rolls forward, never back
+    3  the kernel's transaction             as 2: applying next again changes nothing
+    4  settle(): flush file and directory   as 2. Before this line a loss of power may leave next torn or absent; then
+                                            last is enforced, and nobody was told that next was applied
+    5  accept(): rename next over last      as 3, under the other name. A view that is rejected skips this line: last stays,
+                                            and is what a restarted agent falls back to when next is rejected again
+    6  report                               the server hears it again after the restart, from the new boot
+
+Lines 3 and 4 run beside each other; a view is reported as applied only when both are done. So what was reported applied
+survives a loss of power, and what was not reported is at worst applied early, never undone.
+
+A file is one line with a SHA-256 over all that follows it, one line of JSON, and the view's bytes as they were received.
+Anything else, torn or foreign, is refused with a message and counts as absent.
+"""
+
+import os
+from dataclasses import dataclass
+from hashlib import sha256
+from pathlib import Path
+from typing import Any, Literal
+
+import orjson
+
+from verge.contract.etag import At, ETag
+
+Slot = Literal["next", "last", "pinned"]
+
+_MAGIC = b"verge-checkpoint 1 "
+
+
+class CheckpointUnreadable(Exception):
+    """There is a file, but it is not a whole checkpoint of this node; the text says what it is."""
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    node: str
+    etag: ETag | None
+    """None: handed over by hand, without a version."""
+    seen: At | None
+    body: bytes
+    """The view as it was received."""
+    generation: int = 0
+    """The enforcement's policy generation when this was written."""
+
+
+class Checkpoint:
+    """The three files. Every method blocks on the disk; one thread at a time."""
+
+    def __init__(self, directory: Path, node: str) -> None:
+        self._directory = directory
+        self._node = node
+
+    def path(self, slot: Slot) -> Path:
+        return self._directory / f"view.{slot}"
+
+    def load(self, slot: Slot) -> Stored | None:
+        """None: there is none. Raises CheckpointUnreadable."""
+        path = self.path(slot)
+        try:
+            content = path.read_bytes()
+        except FileNotFoundError:
+            return None
+        except OSError as failed:
+            raise CheckpointUnreadable(f"{path}: {failed.strerror}") from failed
+        try:
+            stored = _decode(content)
+        except (ValueError, KeyError, TypeError) as wrong:
+            raise CheckpointUnreadable(f"{path} is torn or not a checkpoint ({wrong}); it is not used") from wrong
+        if stored.node != self._node:
+            raise CheckpointUnreadable(f"{path} belongs to node {stored.node}, this is {self._node}; it is not used")
+        return stored
+
+    def propose(self, stored: Stored) -> None:
+        """Lines 1 and 2. Safe against a killed process, not yet against a loss of power."""
+        self._write("next", stored, durable=False)
+
+    def settle(self) -> None:
+        """Line 4."""
+        _flush(self.path("next"))
+        _flush(self._directory)
+
+    def accept(self) -> None:
+        """Line 5. Need not be flushed: undone by a loss of power, it leaves the same view under its old name."""
+        self.path("next").replace(self.path("last"))
+
+    def pin(self, stored: Stored) -> None:
+        """Durable on return."""
+        self._write("pinned", stored, durable=True)
+        _flush(self._directory)
+
+    def unpin(self) -> None:
+        """Durable on return. Absent is well."""
+        self.path("pinned").unlink(missing_ok=True)
+        _flush(self._directory)
+
+    def _write(self, slot: Slot, stored: Stored, *, durable: bool) -> None:
+        temporary = self._directory / f".view.{slot}.tmp"
+        handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+        with os.fdopen(handle, "wb") as file:
+            file.write(_encode(stored))
+            if durable:
+                file.flush()
+                os.fsync(handle)
+        temporary.replace(self.path(slot))
+
+
+def _encode(stored: Stored) -> bytes:
+    about: dict[str, Any] = {
+        "node": stored.node,
+        "etag": str(stored.etag) if stored.etag else None,
+        "seen": str(stored.seen) if stored.seen else None,
+        "generation": stored.generation,
+        "bytes": len(stored.body),
+    }
+    rest = orjson.dumps(about) + b"\n" + stored.body
+    return _MAGIC + sha256(rest).hexdigest().encode() + b"\n" + rest
+
+
+def _decode(content: bytes) -> Stored:
+    """Raises ValueError, KeyError or TypeError."""
+    first, _, rest = content.partition(b"\n")
+    if not first.startswith(_MAGIC):
+        raise ValueError(f"it does not begin with {_MAGIC.decode().strip()!r}")
+    if first[len(_MAGIC) :].decode("ascii", "replace") != sha256(rest).hexdigest():
+        raise ValueError("its content is not what its first line says")
+    second, _, body = rest.partition(b"\n")
+    about = orjson.loads(second)
+    return Stored(
+        node=str(about["node"]),
+        etag=ETag.parse(about["etag"]) if about["etag"] else None,
+        seen=At.parse(about["seen"]) if about["seen"] else None,
+        body=body,
+        generation=int(about["generation"]),
+    )
+
+
+def _flush(path: Path) -> None:
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

@@ -1,0 +1,311 @@
+"""Passes: one at a time, the kernel is made to match the view that is wanted, and the outcome is told.
+
+Wanted is the pinned view if there is one, else the newest one held. Everything that blocks (the kernel, the disk) runs in
+threads; the lock `_turn` keeps passes apart. The order of a pass and what a crash leaves is in `checkpoint`.
+
+A rejected view leaves in force what was in force. It is tried again with a growing delay, since what stood against it may
+heal (the bridge appears, a module is loaded) without a new version.
+"""
+
+import asyncio
+import time
+import traceback
+from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from typing import Final, TypeVar
+
+from nodeagent.checkpoint import Checkpoint, CheckpointUnreadable, Slot, Stored
+from nodeagent.enforcement import Enforcement, Outcome, PlanText
+from nodeagent.journal import Journal
+from nodeagent.session import Enforced, Offered
+from nodeagent.viewclient import read_view
+from verge.contract.etag import At, ETag
+from verge.contract.report import Failure, State
+from verge.contract.view import InstanceId, View
+
+T = TypeVar("T")
+
+_RETRY_S: Final = (1.0, 30.0)
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    view: View
+    etag: ETag | None
+    """None: handed over by hand."""
+    fetch_ms: float | None = None
+
+
+class Passes:
+    """Shared by the loop and the local API; every method is for the event loop's thread."""
+
+    def __init__(
+        self,
+        make: Callable[[int], Enforcement],
+        checkpoint: Checkpoint,
+        journal: Journal,
+        tell: Callable[[Enforced], None],
+    ) -> None:
+        """`make` builds the enforcement, given the last policy generation; `tell` hears of every new outcome."""
+        self.held: Wanted | None = None
+        self.pinned: Wanted | None = None
+        self.in_force: Wanted | None = None
+        self.outcome: Outcome | None = None
+        """Of the newest pass over what is wanted."""
+        self.told: Enforced | None = None
+        """The newest outcome that was news."""
+        self.disk_problem: str | None = None
+        self.passed = asyncio.Event()
+        """Replaced after each pass: wait on the one you have looked at."""
+        self.seen: At | None = None
+        """The revision that the view on disk was known to be true at."""
+        self._make = make
+        self._checkpoint = checkpoint
+        self._journal = journal
+        self._tell = tell
+        self._turn = asyncio.Lock()
+        self._worker = ThreadPoolExecutor(1, thread_name_prefix="kernel")
+        self._enforcement: Enforcement | None = None
+        self._proposed: Wanted | None = None
+        """What view.next holds, as long as it is not accepted."""
+        self._ready: Mapping[InstanceId, str] = {}
+        self._retry: tuple[float, float] = (0.0, 0.0)
+        """(not before, the delay after that)"""
+
+    @property
+    def wanted(self) -> Wanted | None:
+        return self.pinned or self.held
+
+    # What starts a pass
+
+    async def start(self) -> None:
+        """Enforce what the disk holds, before anybody is asked; without a view, close everything."""
+        slots: tuple[Slot, ...] = ("pinned", "next", "last")
+        loaded = {slot: await asyncio.to_thread(self._load, slot) for slot in slots}
+        generation = max((stored.generation for stored, _ in filter(None, loaded.values())), default=0)
+        self._enforcement = await self._in_worker(lambda: self._make(generation))
+        last = loaded["last"]
+        self.pinned = loaded["pinned"][1] if loaded["pinned"] else None
+        newest = loaded["next"] or last
+        if newest:
+            self.held, self.seen = newest[1], newest[0].seen
+        self._proposed = self.held if loaded["next"] else None
+        async with self._turn:
+            await self._pass(floor=last[1] if last else None)
+
+    async def take(self, offered: Offered, seen: At | None) -> None:
+        """A newer view came from the server."""
+        async with self._turn:
+            self.held = self._proposed = Wanted(offered.view, offered.etag, offered.fetch_ms)
+            stored = Stored(offered.view.node, offered.etag, seen, offered.body, self.generation)
+            self.disk_problem = None
+            await self._on_disk(lambda: self._checkpoint.propose(stored))
+            await self._pass(fresh=True)
+
+    async def pin(self, view: View, body: bytes) -> Outcome:
+        """Put a view in force by hand. Rejected, it is not pinned and nothing has changed."""
+        async with self._turn:
+            before, self.pinned = self.pinned, Wanted(view, None)
+            outcome = await self._pass(quiet=True)
+            if outcome.state == "rejected":
+                self.pinned = before
+                await self._pass(quiet=True)
+            else:
+                stored = Stored(view.node, None, None, body, self.generation)
+                await self._on_disk(lambda: self._checkpoint.pin(stored))
+                self._journal.say("view-pinned", digest=view.digest, instances=len(view.instances))
+            self._news(timings={})
+            return outcome
+
+    async def unpin(self) -> Outcome | None:
+        """Back to the view held. None: nothing was pinned."""
+        async with self._turn:
+            if self.pinned is None:
+                return None
+            self.pinned = None
+            await self._on_disk(self._checkpoint.unpin)
+            self._journal.say("view-unpinned")
+            return await self._pass()
+
+    async def resync(self) -> Outcome:
+        async with self._turn:
+            return await self._pass(resync=True)
+
+    async def look(self, now: float) -> None:
+        """Once a second: has somebody touched the kernel, has a port come or gone, is it time to try again?"""
+        async with self._turn:
+            wanted = self.wanted
+            view = wanted.view if wanted else None
+            enforcement = self._kernel
+            moved, ready = await self._in_worker(lambda: (enforcement.moved(), dict(enforcement.readiness(view))))
+            refused = self.outcome is not None and self.outcome.state == "rejected"
+            if refused and now >= self._retry[0]:
+                await self._pass(resync=True)
+            elif moved:
+                began = time.monotonic()
+                outcome = await self._pass(resync=True)
+                if outcome.changes:
+                    repaired = (time.monotonic() - began) * 1000
+                    self._journal.say("drift-repaired", changes=outcome.changes, state=outcome.state, ms=repaired)
+            elif ready != self._ready and not refused:
+                await self._pass()
+            self._ready = ready
+
+    # What is asked
+
+    @property
+    def generation(self) -> int:
+        return self._enforcement.generation if self._enforcement else 0
+
+    async def plan(self, view: View | None = None) -> PlanText:
+        """For this view, or for the one wanted."""
+        wanted, enforcement = view or (self.wanted.view if self.wanted else None), self._kernel
+        async with self._turn:
+            return await self._in_worker(lambda: enforcement.plan(wanted))
+
+    async def ruleset(self) -> tuple[str, str]:
+        """(desired, observed)"""
+        enforcement = self._kernel
+        async with self._turn:
+            view = self.wanted.view if self.wanted else None
+            return await self._in_worker(lambda: enforcement.ruleset(view))
+
+    def close(self) -> None:
+        """Wait for the step that runs; what is in the kernel stays."""
+        self._worker.shutdown(wait=True, cancel_futures=True)
+        if self._enforcement:
+            self._enforcement.close()
+
+    # A pass
+
+    async def _pass(
+        self, *, resync: bool = False, fresh: bool = False, floor: Wanted | None = None, quiet: bool = False
+    ) -> Outcome:
+        """Holding the turn: realise what is wanted, flush the disk beside it (if `fresh`), tell the outcome."""
+        wanted = self.wanted
+        settle = fresh and not self.disk_problem
+        flushed = asyncio.ensure_future(self._on_disk(self._checkpoint.settle)) if settle else None
+        try:
+            outcome = await self._realise(wanted.view if wanted else None, resync=resync)
+        finally:
+            if flushed:
+                await flushed
+        if outcome.state == "rejected":
+            floor = floor or self.in_force
+            if floor and floor is not wanted:
+                # It is in the kernel still, unless that was emptied (a restart, a foreign flush) meanwhile.
+                below = await self._realise(floor.view, resync=resync)
+                self.in_force = floor if below.state != "rejected" else self.in_force
+            delay = min(max(self._retry[1] * 2, _RETRY_S[0]), _RETRY_S[1])
+            self._retry = (time.monotonic() + delay, delay)
+        else:
+            self.in_force, self._retry = wanted, (0.0, 0.0)
+            if wanted and wanted is self._proposed and not self.disk_problem:
+                self._proposed = None
+                await self._on_disk(self._checkpoint.accept)
+        self.outcome, self._ready = outcome, outcome.instances
+        if not quiet:
+            timings = dict(outcome.timings_ms)
+            if fresh and wanted and wanted.fetch_ms is not None:
+                timings = {"fetch": wanted.fetch_ms} | timings
+            self._news(timings)
+        return outcome
+
+    async def _realise(self, view: View | None, *, resync: bool) -> Outcome:
+        """One call to the kernel. A fault in our own code is an outcome too: the agent stays, and says so."""
+        enforcement = self._kernel
+        step = enforcement.resync if resync else enforcement.apply
+        try:
+            return await self._in_worker(lambda: step(view, clock_seconds=int(time.time())))
+        except Exception as failed:
+            self._journal.say("pass-failed", reason=repr(failed), trace=traceback.format_exc(limit=-4))
+            return Outcome("rejected", (Failure("view", "internal", repr(failed)),))
+
+    def _news(self, timings: Mapping[str, float]) -> None:
+        """Tell the outcome, unless nothing but time has passed."""
+        woken, self.passed = self.passed, asyncio.Event()
+        woken.set()
+        assert self.outcome is not None
+        came = self._came(self.outcome, timings)
+        if (
+            self.told
+            and replace(came, timings_ms=self.told.timings_ms, sessions_cut=self.told.sessions_cut) == self.told
+        ):
+            return
+        self.told = came
+        self._log(came, self.outcome)
+        if self.wanted:
+            self._tell(came)
+
+    def _came(self, outcome: Outcome, timings: Mapping[str, float]) -> Enforced:
+        """The outcome as the server is told it. Under a pinned view nothing that the server knows is in force, and what it
+        wants is named as attempted."""
+        state: State = "pinned" if self.pinned and self.pinned is self.in_force else outcome.state
+        failures = outcome.failures
+        if self.disk_problem:
+            failures += (Failure("checkpoint", "disk", self.disk_problem),)
+            state = "degraded" if state == "applied" else state
+        behind = state in ("pinned", "rejected")
+        return Enforced(
+            applied=self.in_force.etag if self.in_force else None,
+            attempted=self.held.etag if self.held and behind else None,
+            state=state,
+            failures=failures,
+            instances=outcome.instances,
+            timings_ms=timings,
+            sessions_cut=outcome.sessions_judged_again,
+        )
+
+    def _log(self, came: Enforced, outcome: Outcome) -> None:
+        etag = came.attempted or came.applied
+        first = came.failures[0] if came.failures else None
+        self._journal.say(
+            f"view-{came.state}" if self.wanted else f"no-view-{'closed' if came.state == 'applied' else came.state}",
+            epoch=etag.epoch if etag else None,
+            version=etag.version if etag else None,
+            in_force=came.applied.version if came.applied and came.applied != etag else None,
+            instances=len(outcome.instances),
+            waiting=sum(state != "ready" for state in outcome.instances.values()) or None,
+            changes=outcome.changes,
+            failures=len(came.failures) or None,
+            first=f"{first.object}: {first.stage}: {first.reason}" if first else None,
+            **{f"{stage}_ms": float(spent) for stage, spent in came.timings_ms.items()},
+        )
+
+    # Threads and disk
+
+    @property
+    def _kernel(self) -> Enforcement:
+        assert self._enforcement is not None, "start() comes first"
+        return self._enforcement
+
+    async def _in_worker(self, step: Callable[[], T]) -> T:
+        return await asyncio.get_running_loop().run_in_executor(self._worker, step)
+
+    async def _on_disk(self, step: Callable[[], None]) -> None:
+        try:
+            await asyncio.to_thread(step)
+        except OSError as failed:
+            self._lost_disk(failed)
+
+    def _lost_disk(self, failed: OSError) -> None:
+        """The rules matter more than the copy: go on, and report it."""
+        self.disk_problem = f"{failed.strerror or failed} ({failed.filename})"
+        self._journal.say("checkpoint-failed", reason=self.disk_problem)
+
+    def _load(self, slot: Slot) -> tuple[Stored, Wanted] | None:
+        """A view from disk, checked as one from the server is; what is wrong with it is said, and it counts as absent."""
+        try:
+            stored = self._checkpoint.load(slot)
+        except CheckpointUnreadable as wrong:
+            self._journal.say("checkpoint-refused", reason=str(wrong))
+            return None
+        if stored is None:
+            return None
+        view = read_view(stored.body)
+        if isinstance(view, View) and (stored.etag is None or stored.etag.digest == view.digest):
+            return stored, Wanted(view, stored.etag)
+        reason = f"its digest is not that of {stored.etag}" if isinstance(view, View) else str(view)
+        self._journal.say("checkpoint-refused", reason=f"{self._checkpoint.path(slot)}: {reason}")
+        return None

@@ -1,0 +1,136 @@
+"""What the agent is told at start, on the command line or in the environment, and every fault in it at once.
+
+The command line wins over the environment. What may heal while the agent runs (the bridge does not exist yet, the server
+is away) is no fault here: the loop deals with it.
+"""
+
+import argparse
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import urlsplit
+
+_NODE = re.compile(r"[A-Za-z0-9]([A-Za-z0-9.-]{0,251}[A-Za-z0-9])?")
+_LINK = re.compile(r"[A-Za-z0-9_.-]{1,15}")
+_PORTS = re.compile(r"[A-Za-z0-9_.-]{1,14}\*?|[A-Za-z0-9_.-]{15}")
+_LOOPBACK = ("127.0.0.1", "localhost", "::1")
+
+
+class SettingsInvalid(Exception):
+    """`faults` has one sentence for each thing that is wrong."""
+
+    def __init__(self, faults: list[str]) -> None:
+        super().__init__("; ".join(faults))
+        self.faults = faults
+
+
+@dataclass(frozen=True, slots=True)
+class ApiAddress:
+    """Where the local API listens: a unix socket, or TCP on loopback."""
+
+    path: Path | None = None
+    host: str = ""
+    port: int = 0
+
+    def __str__(self) -> str:
+        return f"unix:{self.path}" if self.path else f"http://{self.host}:{self.port}"
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    node: str
+    servers: tuple[str, ...]
+    """`http(s)://host:port` or `unix:/path`, in the order in which they are tried. Empty: the views of this node are handed
+    over by hand."""
+    token_file: Path | None
+    state_dir: Path
+    bridge: str
+    public_interface: str
+    ports: str
+    api: ApiAddress
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The options of `run`; each is also read from the environment variable it names."""
+    parser.add_argument("--node", help="this node's name as the cloud knows it [VERGE_NODE]")
+    parser.add_argument(
+        "--server", action="append", nargs="+", metavar="URL", help="view server, may be repeated [VERGE_SERVER]"
+    )
+    parser.add_argument("--token-file", help="file with this node's bearer token [VERGE_TOKEN_FILE]")
+    parser.add_argument("--state-dir", help="directory for the last view and the socket [VERGE_STATE_DIR]")
+    parser.add_argument("--bridge", help="the bridge that instances are attached to [VERGE_BRIDGE]")
+    parser.add_argument(
+        "--public-interface",
+        help="link to the public network; the bridge itself on a flat one [VERGE_PUBLIC_INTERFACE]",
+    )
+    parser.add_argument("--ports", help="pattern of instances' ports, default vn_* [VERGE_PORTS]")
+    parser.add_argument(
+        "--api", metavar="unix:PATH|HOST:PORT", help="local API, default unix:STATE_DIR/agent.sock [VERGE_API]"
+    )
+
+
+def read(arguments: argparse.Namespace, environment: Mapping[str, str]) -> Settings:
+    """Raises SettingsInvalid with every fault."""
+    faults: list[str] = []
+
+    def text(option: str) -> str:
+        given = getattr(arguments, option)
+        return str(given if given is not None else environment.get(f"VERGE_{option.upper()}", "")).strip()
+
+    def needed(option: str, form: re.Pattern[str], what: str) -> str:
+        value = text(option)
+        flag = "--" + option.replace("_", "-")
+        if not value:
+            faults.append(f"{flag} (or VERGE_{option.upper()}) is missing: {what}")
+        elif not form.fullmatch(value):
+            faults.append(f"{flag} {value!r} is not {what}")
+        return value
+
+    given: Sequence[Sequence[str]] | None = arguments.server
+    urls = [url for group in given for url in group] if given else re.split(r"[\s,]+", text("server"))
+    servers = tuple(url.rstrip("/") for url in urls if url)
+    faults += [fault for url in servers if (fault := _fault_in_url(url))]
+    node = needed("node", _NODE, "this node's name, a DNS label or an address")
+    bridge = needed("bridge", _LINK, "the name of the bridge that instances are attached to")
+    public = needed("public_interface", _LINK, "the name of a link (on a flat network that of the bridge)")
+    state = text("state_dir")
+    if not state:
+        faults.append("--state-dir (or VERGE_STATE_DIR) is missing: a directory for the last view and the socket")
+    token = text("token_file")
+    if servers and not token:
+        faults.append("--token-file (or VERGE_TOKEN_FILE) is missing: the file with this node's bearer token")
+    ports = text("ports") or "vn_*"
+    if not _PORTS.fullmatch(ports):
+        faults.append(f"--ports {ports!r} is not the pattern of a link's name, such as vn_*")
+    api = _api_address(text("api") or f"unix:{state}/agent.sock", faults)
+    if faults:
+        raise SettingsInvalid(faults)
+    return Settings(node, servers, Path(token) if token else None, Path(state), bridge, public, ports, api)
+
+
+def _fault_in_url(url: str) -> str | None:
+    if url.startswith("unix:"):
+        return None if url.startswith("unix:/") else f"--server {url!r}: a unix socket is given as unix:/PATH"
+    parts = urlsplit(url)
+    try:
+        fine = parts.scheme in ("http", "https") and parts.hostname and (parts.port is None or parts.port > 0)
+    except ValueError:
+        fine = False
+    return None if fine else f"--server {url!r} is not http://HOST:PORT, https://HOST:PORT or unix:/PATH"
+
+
+def _api_address(text: str, faults: list[str]) -> ApiAddress:
+    if text.startswith("unix:"):
+        path = text.removeprefix("unix:")
+        if not path or len(path.encode()) > 107:
+            faults.append(f"--api {text!r}: the path of a unix socket has 1 to 107 bytes")
+        return ApiAddress(path=Path(path))
+    host, _, port = text.removeprefix("http://").rpartition(":")
+    host = host.strip("[]")
+    if host not in _LOOPBACK:
+        faults.append(f"--api {text!r}: unix:PATH, or HOST:PORT on loopback (127.0.0.1, ::1, localhost)")
+    if not (port.isascii() and port.isdigit() and int(port) <= 65535):
+        faults.append(f"--api {text!r}: the port is a number up to 65535, 0 picks a free one")
+        port = "0"
+    return ApiAddress(host=host, port=int(port))
