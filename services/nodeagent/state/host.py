@@ -3,7 +3,6 @@
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from ipaddress import IPv4Address
 
 _PATTERN = re.compile(r"[A-Za-z0-9_.-]{1,14}\*")
 
@@ -23,8 +22,6 @@ class HostFacts:
     ports: str = "vn_*"
     uplinks: tuple[str, ...] = ()
     """Other interfaces of the host that no instance may have."""
-    addresses: tuple[IPv4Address, ...] = ()
-    """The host's own, besides the one its view names."""
 
     def __post_init__(self) -> None:
         if not _PATTERN.fullmatch(self.ports):

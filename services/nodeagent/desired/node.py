@@ -1,0 +1,139 @@
+"""The whole: view → what this node should hold, and what of the view it refuses."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Literal
+
+from nodeagent.desired import antispoof, groups, judgement
+from nodeagent.desired import instances as sorting
+from nodeagent.desired.boxes import canonical
+from nodeagent.desired.groups import GroupObjects
+from nodeagent.desired.memo import Memo
+from nodeagent.state import ownership
+from nodeagent.state.host import HostFacts
+from nodeagent.state.rule import KeyType
+from nodeagent.state.ruleset import Chain, Ruleset, Set, Span, Table
+from verge.contract.members import Members
+from verge.contract.report import Failure
+from verge.contract.rule import GroupId
+from verge.contract.view import InstanceId, Interface, Range, View, ViewInstance
+
+_NOBODY = Members({})
+
+
+@dataclass(frozen=True, slots=True)
+class Desired:
+    """What a view means on this host. Two equal views give equal ones, whatever came before either."""
+
+    ruleset: Ruleset
+    """Without policy generations (`state.generations`)."""
+    failures: tuple[Failure, ...] = ()
+    interfaces: Mapping[InstanceId, Interface] = field(default_factory=dict)
+    """Of the instances that are enforced."""
+    quarantined: frozenset[InstanceId] = frozenset()
+    revoke: Literal["cut", "drain"] = "cut"
+
+
+def desired(view: View | None, facts: HostFacts, memo: Memo | None = None) -> Desired:
+    """None gives the closed skeleton: every port that matches the pattern is shut, the host itself is untouched."""
+    if view is None:
+        return Desired(_skeleton(facts))
+    memo = memo or Memo()
+    result = _desired(view, facts, memo)
+    memo.forget_unused()
+    return result
+
+
+def _skeleton(facts: HostFacts) -> Ruleset:
+    return {
+        ownership.BRIDGE: antispoof.table(facts, (), (), _NOBODY),
+        ownership.IP: Table(
+            judgement.sets(_NOBODY, ()),
+            judgement.maps(()),
+            judgement.base_chains(vm_to_host=False, host_to_vm=False),
+        ),
+    }
+
+
+def _desired(view: View, facts: HostFacts, memo: Memo) -> Desired:
+    network = view.network
+    sorted_ = sorting.sort(view, facts)
+    failures = [Failure(f"instances/{name}", "ruleset", why) for name, why in sorted_.quarantined.items()]
+
+    allow_same = network.same_group_traffic == "allow"
+    made: dict[GroupId, GroupObjects] = {
+        name: memo.of(groups.objects, (name,), group, allow_same) for name, group in sorted(view.groups.items())
+    }
+    failures += [Failure(f"groups/{name}", "ruleset", fault) for name, one in made.items() for fault in one.faults]
+
+    sets: dict[str, Set] = dict(memo.of(_address_sets, (), sorted_.enforced, sorted_.closed, _instance_ranges(view)))
+    chains: dict[str, Chain] = dict(
+        memo.of(_base_chains, (), network.vm_to_host == "allow", network.host_to_vm == "allow")
+    )
+    for one in made.values():
+        sets.update(one.sets)
+        chains.update(one.chains)
+    for peer in sorted({peer for one in made.values() for peer in one.peers}):
+        sets[groups.members_set(peer)] = memo.of(_members_set, (peer,), view.members.get(peer, _NOBODY))
+
+    placed: list[tuple[ViewInstance, bool]] = []
+    for vm in sorted_.enforced:
+        known = tuple(sorted({group for group in vm.groups if group in view.groups}))
+        egress = _egress(vm, view)
+        failures += [
+            Failure(f"instances/{vm.id}", "ruleset", f"the view lacks its group {group}, which lets nothing through")
+            for group in sorted(set(vm.groups) - set(known))
+        ]
+        chains.update(memo.of(judgement.instance_chains, (vm.id,), vm, known, egress))
+        placed.append((vm, egress is not None))
+
+    gateways = Members.of([int(view.zone.gateway)])
+    return Desired(
+        ruleset={
+            ownership.BRIDGE: memo.of(
+                antispoof.table, (), facts, sorted_.enforced, tuple(sorted(sorted_.closed)), gateways
+            ),
+            ownership.IP: Table(sets, memo.of(judgement.maps, (), tuple(placed)), chains),
+        },
+        failures=tuple(failures),
+        interfaces={vm.id: vm.interface for vm in sorted_.enforced},
+        quarantined=frozenset(sorted_.quarantined),
+        revoke=network.revoke,
+    )
+
+
+def _egress(vm: ViewInstance, view: View) -> tuple[GroupId, ...] | None:
+    """The union of its groups' egress rules; one group without any lets all out, and so does having no group."""
+    known = [view.groups[group] for group in sorted(set(vm.groups)) if group in view.groups]
+    if not vm.groups or any(group.egress is None for group in known):
+        return None
+    return tuple(group.id for group in known)
+
+
+def _address_sets(
+    enforced: tuple[ViewInstance, ...], closed: frozenset[int], instance_ranges: tuple[Span, ...]
+) -> dict[str, Set]:
+    return judgement.sets(Members.of([*(int(vm.private_ip) for vm in enforced), *closed]), instance_ranges)
+
+
+def _base_chains(vm_to_host: bool, host_to_vm: bool) -> dict[str, Chain]:
+    return judgement.base_chains(vm_to_host=vm_to_host, host_to_vm=host_to_vm)
+
+
+def _members_set(members: Members) -> Set:
+    return Set((KeyType.IPV4,), members)
+
+
+def _instance_ranges(view: View) -> tuple[Span, ...]:
+    """Addresses of instances on any node. A range that holds the host itself, the gateway or a server of the cloud is a
+    whole subnet and no pool: denying it the host would cut the host off from its own network."""
+    network = view.network
+    others = {view.host.address, view.zone.gateway, *network.dns_servers}
+    if network.metadata is not None:
+        others.add(network.metadata.host)
+
+    def is_pool(pair: Range) -> bool:
+        return not any(pair[0] <= address <= pair[1] for address in others)
+
+    spans = [(Span(int(low), int(high)),) for low, high in filter(is_pool, network.private_ranges)]
+    return tuple(sorted(span for (span,) in canonical(spans, prefixes=False)))

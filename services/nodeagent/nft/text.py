@@ -1,0 +1,116 @@
+"""Rules, elements and declarations as nft text. Text is made last, here; nothing reads it back."""
+
+from functools import lru_cache
+from hashlib import sha256
+from typing import assert_never
+
+from nodeagent.state import ownership
+from nodeagent.state.rule import (
+    Accept,
+    Action,
+    Dispatch,
+    Drop,
+    Goto,
+    In,
+    Is,
+    Jump,
+    KeyType,
+    Match,
+    Rule,
+    Stamp,
+    Verdict,
+)
+from nodeagent.state.ruleset import Element, Hook, Map, Part, Set, Span
+from verge.contract.members import format_address
+
+
+def part(kind: KeyType, value: Part) -> str:
+    """One part of a set element or one value of a rule."""
+    if isinstance(value, Span):
+        return _span(kind, value)
+    match kind:
+        case KeyType.IPV4:
+            assert isinstance(value, int)
+            return format_address(value)
+        case KeyType.IFNAME:
+            return f'"{value}"'
+        case KeyType.RAW:
+            return f"{value:#x}"
+        case _:
+            return str(value)
+
+
+def _span(kind: KeyType, span: Span) -> str:
+    if span.low == span.high:
+        return part(kind, span.low)
+    if kind is KeyType.IPV4:
+        size = span.high - span.low + 1
+        if size & (size - 1) == 0 and span.low & (size - 1) == 0:
+            return f"{format_address(span.low)}/{32 - size.bit_length() + 1}"
+    return f"{part(kind, span.low)}-{part(kind, span.high)}"
+
+
+def element(key: tuple[KeyType, ...], value: Element) -> str:
+    return " . ".join(map(part, key, value))
+
+
+def map_element(spec: Map, key: int, data: int | Verdict) -> str:
+    return f"{part(spec.key, key)} : {data if isinstance(data, int) else action(data)}"
+
+
+def action(value: Action) -> str:
+    match value:
+        case Accept():
+            return "accept"
+        case Drop():
+            return "drop"
+        case Jump(chain):
+            return f"jump {chain}"
+        case Goto(chain):
+            return f"goto {chain}"
+        case Dispatch(field, name):
+            return f"{field.text} vmap @{name}"
+        case Stamp(field, name):
+            return f"ct mark set {field.text} map @{name}"
+        case _:
+            assert_never(value)
+
+
+def _match(value: Match) -> str:
+    match value:
+        case Is(field, values, negate):
+            texts = [part(field.type, one) for one in values]
+            operand = texts[0] if len(texts) == 1 else "{ " + ", ".join(texts) + " }"
+            return f"{field.text} {'!= ' if negate else ''}{operand}"
+        case In(fields, name):
+            return f"{' . '.join(field.text for field in fields)} @{name}"
+        case _:
+            assert_never(value)
+
+
+@lru_cache(maxsize=8192)
+def rule(value: Rule) -> str:
+    """The rule without its comment."""
+    return " ".join([*map(_match, value.matches), action(value.action)])
+
+
+@lru_cache(maxsize=8192)
+def rule_hash(value: Rule) -> str:
+    """12 hex digits that tell this rule's text from every other's."""
+    return sha256(rule(value).encode()).hexdigest()[:12]
+
+
+def commented(value: Rule) -> str:
+    return f'{rule(value)} comment "{ownership.comment(rule_hash(value))}"'
+
+
+def hook(value: Hook) -> str:
+    return f"type {value.type} hook {value.hook} priority {value.priority}; policy accept;"
+
+
+def set_declaration(value: Set) -> str:
+    return f"type {' . '.join(kind.value for kind in value.key)};{' flags interval;' if value.interval else ''}"
+
+
+def map_declaration(value: Map) -> str:
+    return f"type {value.key.value} : {value.data};"

@@ -1,0 +1,66 @@
+"""Gives every judged address its policy generation (`state.generations`)."""
+
+from collections.abc import Mapping
+from collections.abc import Set as AbstractSet
+from dataclasses import dataclass, replace
+
+from nodeagent.state import generations
+from nodeagent.state.ruleset import Map, Observed, SeenTable, Set, Table
+from verge.contract.members import Members
+
+
+@dataclass(frozen=True, slots=True)
+class Assigned:
+    valid: Set
+    current: Map
+    used: bool
+    """Did any address get the new one?"""
+
+
+def assign(table: Table, seen: SeenTable | None, again: AbstractSet[int], new: int) -> Assigned:
+    """Addresses in `again`, and those without exactly one generation, get `new`; the others keep theirs."""
+    keeps = _held(seen) if seen else {}
+    current = {
+        address: keeps[address] if address in keeps and address not in again else new
+        for address in table.maps[generations.JUDGED].elements
+    }
+    pairs = frozenset((address, mark) for address, mark in current.items())
+    return Assigned(
+        replace(table.sets[generations.VALID], elements=pairs),
+        replace(table.maps[generations.CURRENT], elements=current),
+        used=new in current.values(),
+    )
+
+
+def _held(seen: SeenTable) -> Mapping[int, int]:
+    """Addresses whose one valid generation is the one that is stamped. Anything else was not our doing."""
+    valid: dict[int, list[int]] = {}
+    for address, mark in _pairs(seen.sets.get(generations.VALID)):
+        valid.setdefault(address, []).append(mark)
+    stamped = seen.maps[generations.CURRENT].elements if generations.CURRENT in seen.maps else {}
+    return {
+        address: mark
+        for address, mark in stamped.items()
+        if isinstance(mark, int) and mark and valid.get(address) == [mark]
+    }
+
+
+def highest(observed: Observed) -> int:
+    """The highest generation that the kernel holds; 0 if it holds none."""
+    marks = [0]
+    for seen in observed.values():
+        marks += [mark for _, mark in _pairs(seen.sets.get(generations.VALID))]
+        if generations.CURRENT in seen.maps:
+            marks += [mark for mark in seen.maps[generations.CURRENT].elements.values() if isinstance(mark, int)]
+    return max(marks)
+
+
+def _pairs(found: Set | None) -> list[tuple[int, int]]:
+    if found is None or isinstance(found.elements, Members):
+        return []
+    pairs = []
+    for element in found.elements:
+        match element:
+            case (int(address), int(mark)):
+                pairs.append((address, mark))
+    return pairs

@@ -1,0 +1,91 @@
+"""The plan: what to do, in which order, and what the kernel will hold when it is done.
+
+    close   bridged packets must pass the ruleset (bridge flag), ports must not send by themselves (IPv6)
+    move    one nft transaction over both families: whatever is withdrawn and whatever is allowed, at once
+
+A crash between any two steps leaves less open than either state, and the next plan goes on from there.
+"""
+
+from dataclasses import dataclass
+
+from nodeagent.desired.node import Desired
+from nodeagent.nft.changes import Change
+from nodeagent.plan import withdrawn
+from nodeagent.plan.assignment import assign
+from nodeagent.plan.difference import Difference, difference, settle
+from nodeagent.state import generations, ownership
+from nodeagent.state.host import Links
+from nodeagent.state.ruleset import Observed
+
+_ASSIGNED = frozenset({generations.VALID, generations.CURRENT})
+
+
+@dataclass(frozen=True, slots=True)
+class FilterBridge:
+    """Sets `nf_call_iptables` of our bridge."""
+
+
+@dataclass(frozen=True, slots=True)
+class SilencePort:
+    """Sets `disable_ipv6` of a port: its own stack on the host would send frames past the bridge."""
+
+    port: str
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    links: tuple[FilterBridge | SilencePort, ...]
+    changes: tuple[Change, ...]
+    """One transaction."""
+    after: Observed
+    """The ruleset when it is done."""
+    new_generation: bool
+    """Was the generation that was offered used?"""
+    judged_again: int
+    """Addresses whose sessions are put to a new judgement (new addresses are not among them)."""
+
+    def __bool__(self) -> bool:
+        return bool(self.links or self.changes)
+
+
+def plan(observed: Observed, links: Links, desired: Desired, next_generation: int) -> Plan:
+    """Raises `difference.HandlesUnknown`."""
+    wanted = desired.ruleset[ownership.IP]
+    policy = difference(ownership.IP, observed.get(ownership.IP), wanted, deferred=_ASSIGNED)
+    again = withdrawn.addresses(policy, wanted, drain=desired.revoke == "drain")
+    assigned = assign(wanted, observed.get(ownership.IP), again, next_generation)
+    settle(policy, {generations.VALID: assigned.valid}, {generations.CURRENT: assigned.current})
+    tables = [
+        difference(ownership.BRIDGE, observed.get(ownership.BRIDGE), desired.ruleset[ownership.BRIDGE]),
+        policy,
+    ]
+    return Plan(
+        links=link_steps(links),
+        changes=_in_order(tables),
+        after={found.table: found.after for found in tables},
+        new_generation=assigned.used,
+        judged_again=len(again & _held(observed)) if assigned.used else 0,
+    )
+
+
+def _in_order(tables: list[Difference]) -> tuple[Change, ...]:
+    """Step by step across the tables, so that what closes in one is not behind what opens in the other."""
+    return tuple(
+        change for step in zip(*(found.steps for found in tables), strict=True) for part in step for change in part
+    )
+
+
+def _held(observed: Observed) -> set[int]:
+    seen = observed.get(ownership.IP)
+    if seen is None or generations.CURRENT not in seen.maps:
+        return set()
+    return set(seen.maps[generations.CURRENT].elements)
+
+
+def link_steps(links: Links) -> tuple[FilterBridge | SilencePort, ...]:
+    """What closes, outside nftables."""
+    steps: list[FilterBridge | SilencePort] = []
+    if links.bridge_filtered is False:
+        steps.append(FilterBridge())
+    steps += [SilencePort(name) for name, port in sorted(links.ports.items()) if not port.ipv6_disabled]
+    return tuple(steps)

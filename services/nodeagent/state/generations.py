@@ -1,0 +1,19 @@
+"""Policy generations: the history that a ruleset keeps apart from what it wants.
+
+An accepted flow to an instance is stamped (connection mark) with the instance's generation. A packet of a flow passes
+early if its instance still has that generation; otherwise the flow is judged again, in either direction. Withdrawing
+something therefore means: change the rules and the generation in one transaction. A generation is never 0 (an unstamped
+flow's mark) and never used twice for an address.
+
+Which generation an address has depends on what happened before, so the desired ruleset holds none: the plan fills them in.
+"""
+
+from typing import Final
+
+VALID: Final = "generations"
+"""Set of `address . mark`: the stamps that still hold."""
+CURRENT: Final = "generation_of"
+"""Map of address to mark: what to stamp now."""
+JUDGED: Final = "vm_in"
+"""Map of address to verdict whose keys are the addresses that have a generation."""
+LAST: Final = 0xFFFF_FFFF

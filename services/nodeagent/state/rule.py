@@ -1,0 +1,169 @@
+"""One rule of a chain, typed: what it looks at, what it compares with, what it does.
+
+`nft/text.py` turns a rule into the kernel's language; tests walk a packet through the typed rules instead of reading
+text. Only what our ruleset needs is here.
+"""
+
+from dataclasses import dataclass
+from enum import Enum
+
+
+class KeyType(Enum):
+    """nft data types, and so the types of set keys."""
+
+    IFNAME = "ifname"
+    ETHER = "ether_addr"
+    IPV4 = "ipv4_addr"
+    PROTOCOL = "inet_proto"
+    PORT = "inet_service"
+    ICMP_TYPE = "icmp_type"
+    ICMP_CODE = "icmp_code"
+    MARK = "mark"
+    WORD = "word"
+    """A value with names of its own, such as `arp operation request`: never a set key, printed as it is."""
+    RAW = "raw"
+    """Bits of a header that nft has no name for: never a set key, printed as hexadecimal."""
+
+
+class Field(Enum):
+    """Something of a packet that a rule can look at: (nft's name, its type).
+
+    A rule whose field the packet does not have (the port of an ICMP message) does not match: the kernel ends the
+    evaluation of that rule.
+    """
+
+    IIFNAME = ("iifname", KeyType.IFNAME)
+    OIFNAME = ("oifname", KeyType.IFNAME)
+    IIF = ("iif", KeyType.WORD)
+    """An index; 0 for what this host sends itself."""
+    DADDR_TYPE = ("fib daddr type", KeyType.WORD)
+    """`local` for any address of this host."""
+    ETHER_SADDR = ("ether saddr", KeyType.ETHER)
+    ETHER_DADDR = ("ether daddr", KeyType.ETHER)
+    ETHER_TYPE = ("ether type", KeyType.WORD)
+    ARP_OPERATION = ("arp operation", KeyType.WORD)
+    ARP_SADDR_ETHER = ("arp saddr ether", KeyType.ETHER)
+    ARP_SADDR_IP = ("arp saddr ip", KeyType.IPV4)
+    ARP_DADDR_IP = ("arp daddr ip", KeyType.IPV4)
+    RARP_OPERATION = ("@nh,48,16", KeyType.RAW)
+    RARP_SENDER = ("@nh,64,48", KeyType.RAW)
+    RARP_TARGET = ("@nh,144,48", KeyType.RAW)
+    IP_SADDR = ("ip saddr", KeyType.IPV4)
+    IP_DADDR = ("ip daddr", KeyType.IPV4)
+    L4PROTO = ("meta l4proto", KeyType.PROTOCOL)
+    SPORT = ("th sport", KeyType.PORT)
+    DPORT = ("th dport", KeyType.PORT)
+    UDP_SPORT = ("udp sport", KeyType.PORT)
+    UDP_DPORT = ("udp dport", KeyType.PORT)
+    ICMP_TYPE = ("icmp type", KeyType.ICMP_TYPE)
+    ICMP_CODE = ("icmp code", KeyType.ICMP_CODE)
+    CT_MARK = ("ct mark", KeyType.MARK)
+    CT_STATE = ("ct state", KeyType.WORD)
+    CT_DIRECTION = ("ct direction", KeyType.WORD)
+
+    @property
+    def text(self) -> str:
+        return self.value[0]
+
+    @property
+    def type(self) -> KeyType:
+        return self.value[1]
+
+
+@dataclass(frozen=True, slots=True)
+class Is:
+    """The field has one of these values (`negate`: none of them). An interface name may end in `*`."""
+
+    field: Field
+    values: tuple[str | int, ...]
+    negate: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class In:
+    """The concatenation of the fields is an element of the named set."""
+
+    fields: tuple[Field, ...]
+    set: str
+
+
+Match = Is | In
+
+
+@dataclass(frozen=True, slots=True)
+class Accept:
+    """Ends the judgement of this base chain; later hooks still judge."""
+
+
+@dataclass(frozen=True, slots=True)
+class Drop:
+    pass
+
+
+@dataclass(frozen=True, slots=True)
+class Jump:
+    """Goes on behind this rule when the chain ends without a verdict."""
+
+    chain: str
+
+
+@dataclass(frozen=True, slots=True)
+class Goto:
+    """Does not come back to this chain."""
+
+    chain: str
+
+
+@dataclass(frozen=True, slots=True)
+class Dispatch:
+    """The verdict that the named map holds for the field; the next rule, where it holds none."""
+
+    field: Field
+    map: str
+
+
+@dataclass(frozen=True, slots=True)
+class Stamp:
+    """Sets the flow's mark to what the named map holds for the field, and goes on."""
+
+    field: Field
+    map: str
+
+
+Verdict = Accept | Drop | Jump | Goto
+Action = Verdict | Dispatch | Stamp
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    matches: tuple[Match, ...]
+    action: Action
+
+    @property
+    def sets(self) -> tuple[str, ...]:
+        """Names of the sets it looks into (maps are not among them)."""
+        return tuple(match.set for match in self.matches if isinstance(match, In))
+
+
+ACCEPT = Accept()
+DROP = Drop()
+
+
+def rule(*parts: Match | Action) -> Rule:
+    """`rule(match, …, action)`: reads as nft does."""
+    *matches, action = parts
+    assert not isinstance(action, Is | In)
+    assert all(isinstance(match, Is | In) for match in matches)
+    return Rule(tuple(match for match in matches if isinstance(match, Is | In)), action)
+
+
+def equals(field: Field, *values: str | int) -> Is:
+    return Is(field, values)
+
+
+def differs(field: Field, *values: str | int) -> Is:
+    return Is(field, values, negate=True)
+
+
+def within(set_name: str, *fields: Field) -> In:
+    return In(fields, set_name)
