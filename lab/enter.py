@@ -176,7 +176,7 @@ def _let_go_of_inherited(*needed: int) -> None:
 
 def _wait_passing_signals(init: int, ordering: int) -> int:
     while True:
-        caught = signal.sigwait(_WAITED_FOR)
+        caught = int(signal.sigwait(_WAITED_FOR))
         if caught != signal.SIGCHLD:
             try:
                 os.write(ordering, bytes([caught]))
@@ -218,8 +218,8 @@ def _init_furnished(command: Sequence[str], orders: int, answering: int, outer: 
     os.close(answering)
     _let_go_of_inherited(*sorted((orders, woken, waking)))
     signal.set_wakeup_fd(waking)
-    for number in _WAITED_FOR:
-        signal.signal(number, lambda *_: None)
+    for waited_for in _WAITED_FOR:
+        signal.signal(waited_for, lambda *_: None)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, _WAITED_FOR)
     direct: list[int] = []  # signals that came to init itself: they went to the whole group, so CMD has them too
     os.write(waking, bytes([signal.SIGCHLD]))  # CMD may have ended before the handlers stood
@@ -275,7 +275,7 @@ def _exec(command: Sequence[str], answering: int, outer: int) -> NoReturn:
         signal.pthread_sigmask(signal.SIG_UNBLOCK, _WAITED_FOR)
         if os.environ.get("LISTEN_PID") == str(outer):
             os.environ["LISTEN_PID"] = str(os.getpid())
-        os.execvp(command[0], command)
+        os.execvp(command[0], list(command))
     except OSError as error:
         os.write(answering, f"{error.errno} exec".encode())
     finally:

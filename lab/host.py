@@ -120,7 +120,7 @@ class Host:
 
     def nft(self, ruleset: str) -> str:
         """Load a ruleset text as one transaction; what nft printed."""
-        return self.run("nft", "-f", "-", stdin=ruleset)
+        return self.run("nft", "-f", "-", stdin=f"{ruleset}\n")
 
     def sysctl(self, name: str) -> str:
         with self.entered():

@@ -15,7 +15,7 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from lab import enter, syscalls
+from lab import enter
 
 _TIMEOUT = 20
 
