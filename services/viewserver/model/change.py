@@ -17,6 +17,9 @@ class Recorded:
     before: Any | None
     after: Any | None
 
+    def to_wire(self) -> dict[str, Any]:
+        return {"kind": self.kind, "id": self.id, "before": self.before, "after": self.after}
+
 
 @dataclass(frozen=True, slots=True)
 class NewChange:

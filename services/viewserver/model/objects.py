@@ -17,6 +17,7 @@ from viewserver.model.rules import Rules
 from viewserver.model.text import (
     Account,
     Cidr,
+    Domain,
     HostName,
     Id,
     InterfaceName,
@@ -47,7 +48,7 @@ class Settings:
     dns_servers: tuple[IPv4, ...]
     public_ips: tuple[IPv4Range, ...]
     """The pool of elastic IPs."""
-    dns_domain: Text = "eucalyptus.internal"
+    dns_domain: Domain = "eucalyptus.internal"
     metadata: Metadata | None = None
     subnets: tuple[Cidr, ...] = ()
     """Private networks beside the zones' own: reached with the private address."""

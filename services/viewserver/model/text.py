@@ -9,7 +9,7 @@ from collections.abc import Callable
 from ipaddress import AddressValueError, IPv4Address, IPv4Network, IPv6Address, IPv6Network, NetmaskValueError
 from typing import Annotated, Any
 
-from pydantic import BeforeValidator, Field, PlainSerializer, StrictInt, StrictStr, WithJsonSchema
+from pydantic import AfterValidator, BeforeValidator, Field, PlainSerializer, StrictInt, StrictStr, WithJsonSchema
 
 from verge.contract.view import Range, format_range
 
@@ -101,6 +101,13 @@ def _as_text(form: str) -> WithJsonSchema:
     return WithJsonSchema({"type": "string", "format": form})
 
 
+def _printable(text: str) -> str:
+    """Postgres's JSON takes no NUL, and nobody's name has a newline in it."""
+    if not text.isprintable():
+        raise ValueError("must not contain control characters")
+    return text
+
+
 IPv4 = Annotated[IPv4Address, BeforeValidator(parse_ipv4), PlainSerializer(str), _as_text("ipv4")]
 Cidr = Annotated[IPv4Network, BeforeValidator(parse_cidr), PlainSerializer(str), _as_text("ipv4-network")]
 IPv4Range = Annotated[
@@ -128,6 +135,9 @@ HostName = Annotated[
     BeforeValidator(_matching(_HOST, "a DNS name or IPv4 address")),
     WithJsonSchema({"type": "string", "examples": ["nc-1", "10.111.0.101"]}),
 ]
-Text = Annotated[StrictStr, Field(max_length=255)]
-Account = Annotated[StrictStr, Field(min_length=1, max_length=64)]
+Text = Annotated[StrictStr, Field(max_length=255), AfterValidator(_printable)]
+Account = Annotated[StrictStr, Field(min_length=1, max_length=64), AfterValidator(_printable)]
+Domain = Annotated[
+    str, BeforeValidator(_matching(_HOST, "a domain name without a leading dot", str.lower)), _as_text("hostname")
+]
 Port = Annotated[StrictInt, Field(ge=1, le=65535)]

@@ -1,0 +1,69 @@
+"""What every route needs: the use cases, the caller, the body."""
+
+from dataclasses import dataclass
+from typing import Annotated, Any, cast
+
+import orjson
+from fastapi import Depends, Request
+
+from viewserver.credentials import Caller, Credentials
+from viewserver.errors import Malformed, TooLarge
+from viewserver.follow import Follower
+from viewserver.model.faults import Fault
+from viewserver.replica import Replica
+from viewserver.reports import Reports
+from viewserver.settings import Settings
+from viewserver.store.engine import Database
+from viewserver.update import Updates
+
+
+@dataclass(frozen=True, slots=True)
+class Server:
+    """One running view server."""
+
+    settings: Settings
+    database: Database
+    credentials: Credentials
+    follower: Follower
+    updates: Updates
+    reports: Reports
+
+    @property
+    def replica(self) -> Replica:
+        return self.follower.replica
+
+
+def server_of(request: Request) -> Server:
+    return cast("Server", request.app.state.server)
+
+
+def caller_of(request: Request) -> Caller:
+    return server_of(request).credentials.caller(request.headers.get("authorization"))
+
+
+ServerOf = Annotated[Server, Depends(server_of)]
+CallerOf = Annotated[Caller, Depends(caller_of)]
+
+
+async def read_body(request: Request, limit: int) -> bytes:
+    """Raises TooLarge as soon as that is clear."""
+    declared = request.headers.get("content-length", "")
+    if declared.isdigit() and int(declared) > limit:
+        raise TooLarge(f"the body has {declared} bytes; the limit is {limit}")
+    chunks, size = [], 0
+    async for chunk in request.stream():
+        size += len(chunk)
+        if size > limit:
+            raise TooLarge(f"the body has more than {limit} bytes")
+        chunks.append(chunk)
+    return b"".join(chunks)
+
+
+def parse_json(body: bytes) -> Any:
+    """Raises Malformed for what is not JSON in UTF-8, or holds a NUL, which Postgres's JSON cannot."""
+    if b"\\u0000" in body:
+        raise Malformed((Fault((), "must not contain NUL characters"),))
+    try:
+        return orjson.loads(body)
+    except orjson.JSONDecodeError as wrong:
+        raise Malformed((Fault((), f"is not JSON: {wrong}"),)) from wrong

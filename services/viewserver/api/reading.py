@@ -1,0 +1,153 @@
+"""Reading the network and its history: the model, the change log, the nodes."""
+
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Path, Query
+from fastapi.responses import ORJSONResponse
+
+from viewserver.api.context import CallerOf, Server, ServerOf
+from viewserver.errors import UnknownObject
+from viewserver.model.change import Change
+from viewserver.model.convergence import Facts, percentiles, standing
+from viewserver.model.updates import rewind
+from viewserver.store.changes import changes_page, changes_since, read_change
+from viewserver.store.head import Head
+from viewserver.store.reports import applied_for, load_reports
+
+router = APIRouter(tags=["reading"])
+
+
+@router.get("/v1/model", summary="The whole network, now or as it was")
+async def get_model(
+    server: ServerOf, caller: CallerOf, revision: Annotated[int | None, Query(ge=0, lt=2**63)] = None
+) -> ORJSONResponse:
+    """`{"revision", "network", "zones", "nodes", "groups", "instances", "elastic_ips"}`, every object in its normal form."""
+    caller.may("cloud")
+    held = server.replica.held
+    network, at = held.network, held.revision
+    if revision is not None and revision > at:
+        raise UnknownObject(f"revision {revision} does not exist; the head is {at}")
+    while revision is not None and at > revision:
+        async with server.database.begin() as conn:
+            changes = [one for one in await changes_since(conn, revision, limit=at - revision) if one.revision <= at]
+        for change in reversed(changes):
+            network = rewind(network, change.operations)
+        at = revision
+    return ORJSONResponse(
+        {"revision": at, **network.to_wire()},
+        headers={"etag": f'"{at}"', "verge-revision": f"{held.epoch}.{at}", **_stale(server)},
+    )
+
+
+@router.get("/v1/updates", summary="The change log, newest first")
+async def list_updates(
+    server: ServerOf,
+    caller: CallerOf,
+    before: Annotated[int | None, Query(ge=1, lt=2**63, description="Only revisions below this one.")] = None,
+    limit: Annotated[int, Query(ge=1, le=1000)] = 50,
+) -> ORJSONResponse:
+    caller.may("operator")
+    async with server.database.begin() as conn:
+        changes = await changes_page(conn, before, limit)
+    more = changes[-1].revision if len(changes) == limit and changes[-1].revision > 1 else None
+    return ORJSONResponse({"updates": [_change_wire(change) for change in changes], "next_before": more})
+
+
+@router.get("/v1/updates/{revision}", summary="One change: who, when, what, and where it is in force")
+async def get_update(
+    server: ServerOf, caller: CallerOf, revision: Annotated[int, Path(ge=0, lt=2**63)]
+) -> ORJSONResponse:
+    """`nodes` says for each affected node when it first applied a version at or past this one, by Postgres's clock, and
+    after how many milliseconds; null where it has not."""
+    caller.may("operator")
+    async with server.database.begin() as conn:
+        change = await read_change(conn, revision) if revision > 0 else None
+        if change is None:
+            raise UnknownObject(
+                f"there is no record of revision {revision}; the head is {server.replica.held.revision}"
+            )
+        applied = {one.node: one for one in await applied_for(conn, Head(change.epoch, revision), change.affected)}
+    nodes: dict[str, Any] = {}
+    took = []
+    for node in change.affected:
+        found = applied.get(node)
+        if found is None:
+            nodes[node] = None
+            continue
+        ms = max(0.0, (found.at - change.at).total_seconds() * 1000)
+        took.append(round(ms, 1))
+        nodes[node] = {
+            "applied_at": found.at.isoformat(),
+            "applied_version": found.version,
+            "ms": round(ms, 1),
+            "timings_ms": found.timings,
+        }
+    return ORJSONResponse(
+        {
+            **_change_wire(change),
+            "nodes": nodes,
+            "applied": len(applied),
+            "ms": percentiles(took),
+            "operations": [item.to_wire() for item in change.operations],
+        }
+    )
+
+
+@router.get("/v1/nodes", summary="Every node: its state, what it has applied, how far it is behind")
+async def list_nodes(server: ServerOf, caller: CallerOf) -> ORJSONResponse:
+    caller.may("operator")
+    return ORJSONResponse({"nodes": [_node_wire(server, facts) for facts in server.replica.facts()]})
+
+
+@router.get("/v1/nodes/{node}", summary="One node, with its last report")
+async def get_node(server: ServerOf, caller: CallerOf, node: str) -> ORJSONResponse:
+    caller.may("operator")
+    for facts in server.replica.facts([node]):
+        async with server.database.begin() as conn:
+            report = next((one.report for one in await load_reports(conn) if one.node == node), None)
+        return ORJSONResponse({**_node_wire(server, facts), "report": report})
+    raise UnknownObject(f"node {node} does not exist")
+
+
+def _node_wire(server: Server, facts: Facts) -> dict[str, Any]:
+    replica = server.replica
+    now = standing(facts, replica.clock.now())
+    node = replica.held.network.node(facts.node)
+    heard = replica.heard_at(facts.node) or (facts.told.at if facts.told else None)
+    etag = replica.held.etag(facts.node)
+    return {
+        **now.to_wire(),
+        "address": str(node.address) if node else None,
+        "etag": str(etag) if etag else None,
+        "attempted_version": facts.told.attempted if facts.told else None,
+        "reported": facts.told.state if facts.told else None,
+        "last_seen": heard.isoformat() if heard else None,
+        "failures": [failure.to_wire() for failure in facts.told.failures] if facts.told else [],
+        "instances": {
+            key: (facts.told.instances.get(key, "unknown") if facts.told else "unknown")
+            for key in replica.held.network.instances_at(facts.node)
+        },
+    }
+
+
+def _change_wire(change: Change) -> dict[str, Any]:
+    return {
+        "revision": change.revision,
+        "epoch": change.epoch,
+        "at": change.at.isoformat(),
+        "actor": change.actor,
+        "operations": [
+            {"kind": item.kind, "id": item.id, "op": "put" if item.after is not None else "delete"}
+            for item in change.operations
+        ],
+        "affected": list(change.affected),
+        "caused_by": change.caused_by,
+    }
+
+
+STALE_AFTER_S = 3.0
+
+
+def _stale(server: Server) -> dict[str, str]:
+    seconds = server.replica.stale_seconds()
+    return {"verge-stale": f"{seconds:.0f}"} if seconds > STALE_AFTER_S else {}

@@ -1,0 +1,188 @@
+"""Writing: one atomic update, or one object of it for `curl`."""
+
+import hashlib
+import re
+import time
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Header, Query, Request
+from fastapi.responses import ORJSONResponse
+
+from viewserver.api.barrier import wait_for
+from viewserver.api.context import CallerOf, Server, ServerOf, parse_json, read_body
+from viewserver.credentials import Caller
+from viewserver.errors import Malformed, TooLarge, UnknownObject
+from viewserver.model.faults import Fault
+from viewserver.model.network import Network
+from viewserver.model.objects import Kind
+from viewserver.model.updates import Operation, Parsed, parse, parse_value, wrong_id
+from viewserver.update import Request as Update
+
+router = APIRouter(tags=["writing"])
+
+COLLECTIONS: dict[str, Kind] = {
+    "zones": "zone",
+    "nodes": "node",
+    "groups": "group",
+    "instances": "instance",
+    "elastic_ips": "elastic_ip",
+}
+
+IfMatch = Annotated[str | None, Header(description='`"<revision>"`: 412 if the head has moved.')]
+IdempotencyKey = Annotated[
+    str | None,
+    Header(
+        description="The same key and request again returns the first answer; with another request it is 422.",
+        max_length=255,
+    ),
+]
+DryRun = Annotated[
+    bool, Query(description="Check everything, keep nothing; answers each affected node's view difference.")
+]
+Wait = Annotated[str | None, Query(pattern="^applied$", description="Answer when every affected node has applied it.")]
+Timeout = Annotated[float, Query(alias="timeout", ge=0, description="Seconds; the longest wait is 60.")]
+
+
+@router.post("/v1/updates", summary="One atomic update of the network")
+async def post_update(
+    request: Request,
+    server: ServerOf,
+    caller: CallerOf,
+    idempotency_key: IdempotencyKey = None,
+    if_match: IfMatch = None,
+    dry_run: DryRun = False,
+    wait: Wait = None,
+    patience: Timeout = 30.0,
+) -> ORJSONResponse:
+    """Every operation is checked on the network as it would be after all of them; one fault refuses the whole, and the
+    answer names every fault. An update that changes nothing makes no revision."""
+    caller.may("cloud")
+    body = await read_body(request, server.settings.max_body_bytes)
+    wire = parse_json(body)
+    parsed = _parse_update(wire, server.settings.max_operations)
+    update = _update(caller, request, body, lambda _: parsed, idempotency_key, if_match)
+    return await _answer(server, update, dry_run, wait, patience)
+
+
+@router.put("/v1/{collection}/{id}", summary="Put one object")
+async def put_object(
+    request: Request,
+    server: ServerOf,
+    caller: CallerOf,
+    collection: str,
+    id: str,  # noqa: A002 - its name in the path
+    idempotency_key: IdempotencyKey = None,
+    if_match: IfMatch = None,
+    dry_run: DryRun = False,
+    wait: Wait = None,
+    patience: Timeout = 30.0,
+) -> ORJSONResponse:
+    """The body is the object's value; the same checks and answer as an update with this one operation."""
+    caller.may("cloud")
+    kind = _kind(collection, id)
+    body = await read_body(request, server.settings.max_body_bytes)
+    value, faults = parse_value(kind, id, parse_json(body), ("value",))
+    parsed = Parsed(
+        (Operation(kind, id, value),) if value is not None else (),
+        tuple(faults),
+        frozenset(fault.pointer for fault in faults),
+        frozenset({(kind, id)}) if faults else frozenset(),
+    )
+    update = _update(caller, request, body, lambda _: parsed, idempotency_key, if_match)
+    with _pointers_into_value():
+        return await _answer(server, update, dry_run, wait, patience)
+
+
+@router.delete("/v1/{collection}/{id}", summary="Delete one object")
+async def delete_object(
+    request: Request,
+    server: ServerOf,
+    caller: CallerOf,
+    collection: str,
+    id: str,  # noqa: A002 - its name in the path
+    idempotency_key: IdempotencyKey = None,
+    if_match: IfMatch = None,
+    dry_run: DryRun = False,
+    wait: Wait = None,
+    patience: Timeout = 30.0,
+) -> ORJSONResponse:
+    """404 if there is no such object; 409 names those who use it."""
+    caller.may("cloud")
+    kind = _kind(collection, id)
+
+    def operations(network: Network) -> Parsed:
+        if network.get(kind, id) is None:
+            raise UnknownObject(f"{kind} {id} does not exist")
+        return Parsed((Operation(kind, id, None),), (), frozenset(), frozenset())
+
+    update = _update(caller, request, b"", operations, idempotency_key, if_match)
+    with _pointers_into_value():
+        return await _answer(server, update, dry_run, wait, patience)
+
+
+def _parse_update(wire: Any, most: int) -> Parsed:
+    if not isinstance(wire, dict):
+        raise Malformed((Fault((), 'must be an object: {"operations": […]}'),))
+    faults = [Fault((str(name),), "is not a known field") for name in wire.keys() - {"operations"}]
+    operations = wire.get("operations")
+    if "operations" not in wire:
+        faults.append(Fault(("operations",), "is missing"))
+        raise Malformed(tuple(faults))
+    if isinstance(operations, list) and len(operations) > most:
+        raise TooLarge(f"the update has {len(operations)} operations; the limit is {most}")
+    parsed = parse(operations)
+    return Parsed(parsed.operations, (*faults, *parsed.faults), parsed.set_aside, parsed.unread)
+
+
+def _kind(collection: str, key: str) -> Kind:
+    kind = COLLECTIONS.get(collection)
+    if kind is None:
+        raise UnknownObject(f"there is no collection {collection}: {', '.join(COLLECTIONS)}")
+    message = wrong_id(kind, key)
+    if message:
+        raise Malformed((Fault(("id",), message),))
+    return kind
+
+
+def _update(
+    caller: Caller, request: Request, body: bytes, operations: Any, idempotency_key: str | None, if_match: str | None
+) -> Update:
+    if idempotency_key is not None and not (idempotency_key and idempotency_key.isprintable()):
+        raise Malformed((Fault(("header", "idempotency-key"), "must be 1 to 255 printable characters"),))
+    digest = hashlib.sha256(f"{request.method} {request.url.path}\n".encode() + body).digest()
+    return Update(caller.actor, operations, idempotency_key, digest, _revision(if_match))
+
+
+def _revision(if_match: str | None) -> int | None:
+    if if_match is None or if_match.strip() == "*":
+        return None
+    found = re.fullmatch(r'(?:W/)?"(\d{1,18})"', if_match.strip())
+    if found is None:
+        raise Malformed((Fault(("header", "if-match"), 'must be a revision in quotes: "42"'),))
+    return int(found[1])
+
+
+async def _answer(server: Server, update: Update, dry_run: bool, wait: str | None, patience: float) -> ORJSONResponse:
+    if dry_run:
+        return ORJSONResponse(server.updates.dry_run(update))
+    began = time.monotonic()
+    answer = await server.updates.commit(update)
+    wire = answer.to_wire()
+    if wait is not None:
+        barrier = await wait_for(server, answer.revision, began + min(patience, server.settings.max_wait_s))
+        wire |= barrier.to_wire() | {"affected": wire["affected"]}
+    headers = {"verge-revision": f"{answer.epoch}.{answer.revision}", "etag": f'"{answer.revision}"'}
+    return ORJSONResponse(wire, headers=headers)
+
+
+class _pointers_into_value:  # noqa: N801 - reads as a block
+    """The body is the value itself, so a fault at /value/mac is at /mac."""
+
+    def __enter__(self) -> None: ...
+
+    def __exit__(self, _: object, error: BaseException | None, __: object) -> None:
+        if isinstance(error, Malformed):
+            error.faults = tuple(
+                Fault(f.pointer[1:] if f.pointer[:1] == ("value",) else f.pointer, f.message, f.in_use)
+                for f in error.faults
+            )

@@ -1,0 +1,143 @@
+"""The composition root: one view server, from its settings to an ASGI application."""
+
+import asyncio
+import gc
+import logging
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from typing import Any
+
+from fastapi import FastAPI
+from fastapi.responses import HTMLResponse, ORJSONResponse
+from starlette.staticfiles import StaticFiles
+
+from verge import apidocs
+from viewserver.api import convergence, nodes, problems, reading, tokens, updates
+from viewserver.api.context import Server
+from viewserver.api.description import describe
+from viewserver.api.hot import Receive, Scope, Send, ViewRoute
+from viewserver.credentials import Credentials
+from viewserver.follow import Follower
+from viewserver.reports import Reports
+from viewserver.settings import Settings
+from viewserver.store.embedded import EmbeddedPostgres
+from viewserver.store.engine import Database
+from viewserver.store.epoch import settle_epoch
+from viewserver.store.migrate import migrate
+from viewserver.update import Updates
+
+log = logging.getLogger(__name__)
+
+STALE_LIMIT_S = 60.0
+
+
+def create_routes() -> FastAPI:
+    """The routes and their description; `app.state.server` is set once the server is up."""
+    app = FastAPI(
+        title="Verge view server",
+        version="1",
+        description="The authoritative network, and every node's own view of it.",
+        docs_url=None,
+        redoc_url=None,
+        default_response_class=ORJSONResponse,
+    )
+    problems.install(app)
+    for module in (updates, reading, convergence, nodes, tokens):
+        app.include_router(module.router)
+
+    @app.get("/healthz", tags=["service"], summary="Alive")
+    async def healthz() -> dict[str, str]:
+        return {"status": "ok"}
+
+    @app.get("/readyz", tags=["service"], summary="Loaded, and not stale past the limit")
+    async def readyz() -> ORJSONResponse:
+        server: Server | None = getattr(app.state, "server", None)
+        if server is None:
+            return ORJSONResponse({"status": "loading"}, 503)
+        stale = server.replica.stale_seconds()
+        body = {
+            "revision": server.replica.held.revision,
+            "epoch": server.replica.held.epoch,
+            "stale_s": round(stale, 1),
+        }
+        ready = stale < STALE_LIMIT_S
+        return ORJSONResponse({"status": "ready" if ready else "stale", **body}, 200 if ready else 503)
+
+    @app.get("/docs", include_in_schema=False)
+    async def docs() -> HTMLResponse:
+        return HTMLResponse(apidocs.page("Verge view server"))
+
+    app.mount("/docs/assets", StaticFiles(directory=apidocs.ASSETS))
+    describe(app)
+    return app
+
+
+class Application:
+    """ASGI: the hot route first, FastAPI for the rest."""
+
+    def __init__(self, routes: FastAPI) -> None:
+        self.routes = routes
+        self.views = ViewRoute()
+
+    @property
+    def server(self) -> Server:
+        server: Server = self.routes.state.server
+        return server
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http":
+            if "\x00" in scope["path"]:
+                headers, body = problems.problem(404, "no path contains a NUL")
+                raw = [(name.encode(), value.encode()) for name, value in headers.items()]
+                await send({"type": "http.response.start", "status": 404, "headers": raw})
+                return await send({"type": "http.response.body", "body": body})
+            node = self.views.takes(scope)
+            if node is not None:
+                return await self.views(self.server, node, scope, receive, send)
+        return await self.routes(scope, receive, send)
+
+
+@asynccontextmanager
+async def running(settings: Settings) -> AsyncIterator[Application]:
+    """A view server that is loaded and follows, for as long as the block lasts. Raises StoreError, KeyMismatch."""
+    async with AsyncExitStack() as stack:
+        url = settings.database_url
+        if url is None:
+            url = (await stack.enter_async_context(EmbeddedPostgres(settings.data_dir))).dsn
+        await migrate(url)
+        database = await stack.enter_async_context(Database(url))
+        async with database.begin() as conn:
+            await settle_epoch(conn)
+        credentials = await Credentials.open(database, settings)
+        follower = await Follower.start(database, settings)
+        reports = Reports(database, follower.replica)
+        routes = create_routes()
+        routes.state.server = Server(settings, database, credentials, follower, Updates(database, follower), reports)
+        _settle_collector()
+        tasks = [
+            asyncio.create_task(follower.run(credentials.reload), name="follow"),
+            asyncio.create_task(reports.run(), name="reports"),
+        ]
+        for task in tasks:
+            task.add_done_callback(_ended)
+            stack.push_async_callback(_cancelled, task)
+        yield Application(routes)
+
+
+def _settle_collector() -> None:
+    """What is loaded stays: the cyclic collector need not look at it again. Parked requests are long-lived too, and
+    scanning them over and over was most of their cost."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(20_000, 50, 1000)
+
+
+def _ended(task: "asyncio.Task[Any]") -> None:
+    if not task.cancelled() and task.exception() is not None:
+        log.critical("task %s ended", task.get_name(), exc_info=task.exception())
+
+
+async def _cancelled(task: "asyncio.Task[Any]") -> None:
+    task.cancel()
+    with suppress(asyncio.CancelledError, Exception):
+        await task

@@ -1,0 +1,149 @@
+"""Keep the replica at the head of the change records and of the reports.
+
+A notification is only a hint: after each one, after each reconnection and in every second of silence the records after
+the last one held are asked for. Records are folded in order; a gap, or another epoch, means loading everything again.
+"""
+
+import logging
+import time
+from collections.abc import Awaitable, Callable
+
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from verge.contract.report import Failure
+from viewserver.compile.held import Held
+from viewserver.model.convergence import Told
+from viewserver.model.network import Network
+from viewserver.replica import PROGRESS, RECENT_CHANGES, Recent, Replica
+from viewserver.settings import Settings
+from viewserver.store import HistoryPruned, StoreError
+from viewserver.store.changes import CHANNEL as CHANGES
+from viewserver.store.changes import changes_page, changes_since
+from viewserver.store.clock import ServerClock
+from viewserver.store.engine import Database
+from viewserver.store.feed import listen
+from viewserver.store.head import Head, read_head
+from viewserver.store.network import Stored
+from viewserver.store.network import load as load_network
+from viewserver.store.reports import CHANNEL as REPORTS
+from viewserver.store.reports import StoredReport, load_reports, reports_since
+from viewserver.store.tokens import CHANNEL as TOKENS
+
+log = logging.getLogger(__name__)
+
+CLOCK_EVERY_S = 10.0
+TOKENS_EVERY_S = 5.0
+
+
+class Follower:
+    def __init__(self, database: Database, replica: Replica, reports_seq: int) -> None:
+        self.database = database
+        self.replica = replica
+        self.reports_seq = reports_seq
+        self._clock_at = time.monotonic()
+
+    @classmethod
+    async def start(cls, database: Database, settings: Settings) -> "Follower":
+        """Load everything at one revision. Raises Unavailable."""
+        clock = await ServerClock.measure(database)
+        began = time.monotonic()
+        async with database.snapshot() as conn:
+            stored = await load_network(conn)
+            changes = await changes_page(conn, None, RECENT_CHANGES)
+            reports = await load_reports(conn)
+        replica = Replica(settings, clock, held_from(stored))
+        for report in reports:
+            replica.hear(report.node, told_from(report))
+        for change in reversed(changes):
+            if change.epoch == stored.epoch:
+                replica.remember(Recent.of(change))
+        log.info(
+            "loaded revision=%d epoch=%d objects=%d ms=%.0f",
+            stored.revision,
+            stored.epoch,
+            len(stored.objects),
+            (time.monotonic() - began) * 1000,
+        )
+        return cls(database, replica, max((report.seq for report in reports), default=0))
+
+    async def run(self, reload_tokens: Callable[[], Awaitable[None]]) -> None:
+        """For as long as the server lives. Credentials may have changed whenever their channel says so, and are looked at
+        every few seconds besides."""
+        tokens_at = time.monotonic()
+        async with listen(self.database.url, [CHANGES, REPORTS, TOKENS]) as hints:
+            async for hint in hints:
+                try:
+                    if hint.channel in (CHANGES, None):
+                        await self.catch_up_changes()
+                    if hint.channel in (REPORTS, None):
+                        await self.catch_up_reports()
+                    if hint.channel == TOKENS or time.monotonic() - tokens_at > TOKENS_EVERY_S:
+                        await reload_tokens()
+                        tokens_at = time.monotonic()
+                    if time.monotonic() - self._clock_at > CLOCK_EVERY_S:
+                        self.replica.clock = await ServerClock.measure(self.database)
+                        self._clock_at = time.monotonic()
+                except StoreError as error:
+                    if self.replica.stale_seconds() > 1:
+                        log.debug("cannot follow: %s", error)
+
+    async def catch_up_changes(self) -> None:
+        async with self.database.begin() as conn:
+            head = await read_head(conn)
+            await self.fold_missing(conn, head)
+        self.replica.fresh_at = time.monotonic()
+
+    async def fold_missing(self, conn: AsyncConnection, head: Head) -> None:
+        """Bring the replica to `head`, as this transaction sees it."""
+        while (self.replica.held.epoch, self.replica.held.revision) != (head.epoch, head.revision):
+            held = self.replica.held
+            if held.epoch != head.epoch or held.revision > head.revision:
+                return await self._reload()
+            try:
+                for change in await changes_since(conn, held.revision):
+                    if change.revision == self.replica.held.revision + 1:
+                        self.replica.adopt(change)
+            except HistoryPruned:
+                return await self._reload()
+        return None
+
+    async def _reload(self) -> None:
+        async with self.database.snapshot() as conn:
+            stored = await load_network(conn)
+        before = self.replica.held
+        self.replica.begin_epoch(held_from(stored))
+        log.warning(
+            "reloaded revision=%d epoch=%d in place of revision=%d epoch=%d",
+            stored.revision,
+            stored.epoch,
+            before.revision,
+            before.epoch,
+        )
+
+    async def catch_up_reports(self) -> None:
+        async with self.database.begin() as conn:
+            reports = await reports_since(conn, self.reports_seq)
+        advanced = False
+        for report in reports:
+            advanced |= self.replica.hear(report.node, told_from(report))
+            self.reports_seq = max(self.reports_seq, report.seq)
+        if advanced:
+            self.replica.progress.wake([PROGRESS])
+
+
+def held_from(stored: Stored) -> Held:
+    network = Network.from_objects({(kind, key): value for kind, key, value in stored.objects})  # type: ignore[misc]
+    return Held.of(stored.epoch, stored.revision, network, stored.versions)
+
+
+def told_from(report: StoredReport) -> Told:
+    applied = report.applied
+    return Told(
+        epoch=applied.epoch if applied else 0,
+        applied=applied.version if applied else 0,
+        state=report.state,  # type: ignore[arg-type]
+        attempted=report.attempted.version if report.attempted else None,
+        failures=tuple(Failure(**failure) for failure in report.report.get("failures", ())),
+        instances=report.report.get("instances") or {},
+        at=report.seen_at,
+    )

@@ -1,0 +1,222 @@
+"""Who has applied what: the standing of each node, of one change, and of the whole cloud.
+
+Versions compare within one epoch only; what a node applied before history was rewound counts as nothing. Lag in versions
+is the number of changes that affected the node and that it has not applied; lag in seconds is the age of the oldest of
+them, by Postgres's clock. Pure: the time is an argument.
+"""
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from math import ceil
+from typing import Any, Final, Literal
+
+from verge.contract.report import Failure, Readiness
+from viewserver.model.change import Change
+
+State = Literal["converged", "lagging", "degraded", "rejected", "silent", "never-seen"]
+STATES: Final[tuple[State, ...]] = ("converged", "lagging", "degraded", "rejected", "silent", "never-seen")
+
+SECTIONS: Final = {
+    "network": "network",
+    "zone": "zones",
+    "node": "nodes",
+    "group": "groups",
+    "instance": "instances",
+    "elastic_ip": "elastic_ips",
+}
+"""How a report names an object of a kind: section, slash, id."""
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """What a node last reported, as it is stored."""
+
+    epoch: int
+    applied: int
+    """The version in force in its kernel; 0 for none."""
+    state: Literal["applied", "degraded", "rejected", "pinned"]
+    attempted: int | None
+    failures: tuple[Failure, ...]
+    instances: dict[str, Readiness]
+    at: datetime
+    """When it was stored, by Postgres's clock."""
+
+
+@dataclass(frozen=True, slots=True)
+class Pending:
+    """A change that affects a node and that it has not applied yet."""
+
+    revision: int
+    at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """What the server knows of one node."""
+
+    node: str
+    zone: str
+    epoch: int
+    version: int
+    """The revision at which its view last changed."""
+    pending: tuple[Pending, ...]
+    """Ascending."""
+    hosts_instances: bool
+    told: Told | None
+    silent: bool
+    """It holds no connection and has not been heard of for longer than the grace."""
+
+    @property
+    def applied(self) -> int:
+        return self.told.applied if self.told is not None and self.told.epoch == self.epoch else 0
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    node: str
+    zone: str
+    state: State
+    version: int
+    applied_version: int
+    lag_versions: int
+    lag_seconds: float
+    reason: str | None
+
+    def to_wire(self) -> dict[str, Any]:
+        return {
+            "node": self.node,
+            "zone": self.zone,
+            "state": self.state,
+            "version": self.version,
+            "applied_version": self.applied_version or None,
+            "lag_versions": self.lag_versions,
+            "lag_seconds": round(self.lag_seconds, 3),
+            "reason": self.reason,
+        }
+
+
+def standing(facts: Facts, now: datetime) -> Standing:
+    """The node's state now. A silent node is called silent whatever it had applied: nobody knows what it does."""
+    behind = facts.pending
+    lag = max(0.0, (now - behind[0].at).total_seconds()) if behind else 0.0
+    state, reason = _state(facts)
+    return Standing(facts.node, facts.zone, state, facts.version, facts.applied, len(behind), lag, reason)
+
+
+def _state(facts: Facts) -> tuple[State, str | None]:
+    told = facts.told
+    if told is None:
+        return "never-seen", "no agent of this name has ever reported"
+    if facts.silent:
+        return "silent", f"not heard of since {told.at.isoformat(timespec='milliseconds')}"
+    if told.state == "rejected":
+        return "rejected", "; ".join(f"{item.object}: {item.reason}" for item in told.failures[:3]) or "gave no reason"
+    if facts.applied < facts.version:
+        return "lagging", f"applied {facts.applied or 'nothing'}, its view is at {facts.version}"
+    if told.state == "degraded":
+        return "degraded", "; ".join(f"{item.object}: {item.reason}" for item in told.failures[:3])
+    return "converged", None
+
+
+@dataclass(frozen=True, slots=True)
+class Barrier:
+    """Whether one change is in force on every node that it affects."""
+
+    revision: int
+    converged: bool
+    affected: int
+    applied: int
+    laggards: tuple[Standing, ...]
+    exceptions: tuple[str, ...]
+    """Nodes that applied it but had to close an object which it touched."""
+    unseen: tuple[str, ...]
+    """Nodes it affects that were never seen and host no instance; they hold up nothing."""
+
+    def to_wire(self) -> dict[str, Any]:
+        return {
+            "revision": self.revision,
+            "converged": self.converged,
+            "affected": self.affected,
+            "applied": self.applied,
+            "laggards": [item.to_wire() for item in self.laggards],
+            "exceptions": list(self.exceptions),
+            "never_seen": list(self.unseen),
+        }
+
+
+def barrier(
+    revision: int,
+    affected: Iterable[Facts],
+    touched: frozenset[str],
+    now: datetime,
+    *,
+    quorum: float = 1.0,
+    allow_degraded: bool = False,
+) -> Barrier:
+    """`affected` are the nodes that the change names and that still exist; `touched` are its objects as reports name them."""
+    applied, total = 0, 0
+    laggards: list[Standing] = []
+    exceptions: list[str] = []
+    unseen: list[str] = []
+    for facts in affected:
+        if facts.told is None and not facts.hosts_instances:
+            unseen.append(facts.node)
+            continue
+        total += 1
+        failed = facts.told is not None and any(item.object in touched for item in facts.told.failures)
+        if facts.applied >= revision and failed:
+            exceptions.append(facts.node)
+        if facts.applied >= revision and (allow_degraded or not failed):
+            applied += 1
+        else:
+            laggards.append(standing(facts, now))
+    converged = applied >= ceil(total * quorum - 1e-9)
+    return Barrier(revision, converged, total, applied, tuple(laggards), tuple(exceptions), tuple(unseen))
+
+
+def touched_objects(change: Change) -> frozenset[str]:
+    """The change's objects as failures name them."""
+    return frozenset(f"{SECTIONS[item.kind]}/{item.id}" for item in change.operations)
+
+
+def summary(revision: int, epoch: int, standings: Sequence[Standing], most: int = 100) -> dict[str, Any]:
+    """`GET /v1/convergence`: counts by state, lag, per zone, and the laggards by name, the furthest behind first."""
+    behind = sorted(
+        (item for item in standings if item.state != "converged"), key=lambda item: (-item.lag_seconds, item.node)
+    )
+    by_zone: dict[str, list[Standing]] = {}
+    for item in standings:
+        by_zone.setdefault(item.zone, []).append(item)
+    return {
+        "revision": revision,
+        "epoch": epoch,
+        "converged": not any(item.lag_versions or item.state in ("rejected", "degraded") for item in standings),
+        "nodes": _counts(standings),
+        "lag": _lag(standings),
+        "zones": {zone: {"nodes": _counts(found), "lag": _lag(found)} for zone, found in sorted(by_zone.items())},
+        "laggards": [item.to_wire() for item in behind[:most]],
+        "laggards_total": len(behind),
+    }
+
+
+def _counts(standings: Sequence[Standing]) -> dict[str, int]:
+    counts = Counter(item.state for item in standings)
+    return {"total": len(standings), **{state.replace("-", "_"): counts.get(state, 0) for state in STATES}}
+
+
+def _lag(standings: Sequence[Standing]) -> dict[str, Any]:
+    return {
+        "versions": percentiles([item.lag_versions for item in standings]),
+        "seconds": percentiles([round(item.lag_seconds, 3) for item in standings]),
+    }
+
+
+def percentiles(values: Sequence[float]) -> dict[str, float | None]:
+    """Nearest rank: each figure is one that was observed."""
+    ranked = sorted(values)
+    if not ranked:
+        return {"p50": None, "p90": None, "p99": None, "max": None}
+    marks = {"p50": 0.5, "p90": 0.9, "p99": 0.99, "max": 1.0}
+    return {name: ranked[max(0, ceil(share * len(ranked)) - 1)] for name, share in marks.items()}

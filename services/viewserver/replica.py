@@ -1,0 +1,185 @@
+"""What one replica holds in memory: the network at a revision, who has applied what, and who waits for news.
+
+Reading a view or asking about convergence touches no database. Everything here can be lost and read again from Postgres;
+nothing here is decided by it. All methods are synchronous, so that no reader sees half a change.
+"""
+
+import time
+from collections import defaultdict, deque
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import datetime
+
+from verge.contract.etag import ETag
+from viewserver.compile.derived import Derived
+from viewserver.compile.held import Held
+from viewserver.model.change import Change
+from viewserver.model.convergence import Facts, Pending, Told, touched_objects
+from viewserver.settings import Settings
+from viewserver.store.clock import ServerClock
+from viewserver.waiting import Waiting
+
+RECENT_CHANGES = 1000
+RECENT_ETAGS = 64
+PROGRESS = "progress"
+"""The key of those who wait for any node to advance, or any change to be committed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Recent:
+    """What a barrier needs to know of a change."""
+
+    revision: int
+    at: datetime
+    affected: tuple[str, ...]
+    touched: frozenset[str]
+
+    @classmethod
+    def of(cls, change: Change) -> "Recent":
+        return cls(change.revision, change.at, change.affected, touched_objects(change))
+
+
+class Replica:
+    def __init__(self, settings: Settings, clock: ServerClock, held: Held) -> None:
+        self.settings = settings
+        self.clock = clock
+        self.held = held
+        self.views: Waiting[str] = Waiting()
+        """By node: its view has moved, or the node is gone."""
+        self.progress: Waiting[str] = Waiting()
+        self.told: dict[str, Told] = {}
+        self.known_etags: dict[str, deque[ETag]] = defaultdict(lambda: deque(maxlen=RECENT_ETAGS))
+        """By node: validators that its view has had, for judging reports."""
+        self.recent: dict[int, Recent] = {}
+        self.fresh_at = time.monotonic()
+        """When this replica last knew itself to be at the head."""
+        self._pending: dict[str, deque[Pending]] = defaultdict(deque)
+        self._open: dict[str, int] = defaultdict(int)
+        self._heard: dict[str, float] = {}
+        self._started = time.monotonic()
+        self._rendered: dict[str, tuple[ETag, bytes]] = {}
+        for node in held.derived.digests:
+            self._remember_etag(node)
+
+    # --- the network moves on ---
+
+    def adopt(self, change: Change, derived: Derived | None = None) -> None:
+        """Take in the next change record; with `derived` if it is known already. Wakes those whose view it changes."""
+        self.held = self.held.fold(change) if derived is None else self.held.committed(change, derived)
+        self.remember(Recent.of(change))
+        gone = [item.id for item in change.operations if item.kind == "node" and item.after is None]
+        for node in gone:
+            for book in (self.told, self.known_etags, self._pending, self._heard, self._rendered):
+                book.pop(node, None)
+        for node in change.affected:
+            self._remember_etag(node)
+            self._rendered.pop(node, None)
+        self.views.wake([*change.affected, *gone])
+        self.progress.wake([PROGRESS])
+
+    def begin_epoch(self, held: Held) -> None:
+        """History was rewound, or records are missing: start again from what Postgres holds."""
+        self.held = held
+        self.recent.clear()
+        self._pending.clear()
+        self._rendered.clear()
+        self.known_etags.clear()
+        for node in held.derived.digests:
+            self._remember_etag(node)
+        self.views.wake(list(held.derived.digests))
+        self.progress.wake([PROGRESS])
+
+    def remember(self, recent: Recent) -> None:
+        """A change's effect, new or, at start, from the records."""
+        self.recent[recent.revision] = recent
+        while len(self.recent) > RECENT_CHANGES:
+            del self.recent[next(iter(self.recent))]
+        for node in recent.affected:
+            told = self.told.get(node)
+            applied = told.applied if told and told.epoch == self.held.epoch else 0
+            if self.held.network.node(node) is not None and recent.revision > applied:
+                self._pending[node].append(Pending(recent.revision, recent.at))
+
+    def _remember_etag(self, node: str) -> None:
+        etag = self.held.etag(node)
+        if etag is not None:
+            self.known_etags[node].append(etag)
+
+    # --- views ---
+
+    def rendered(self, node: str) -> tuple[ETag, bytes] | None:
+        """The node's view and its validator; rendered once per version. None: no such node."""
+        etag = self.held.etag(node)
+        if etag is None:
+            return None
+        found = self._rendered.get(node)
+        if found is None or found[0] != etag:
+            found = self._rendered[node] = (etag, self.held.derived.render(node))
+        return found
+
+    def stale_seconds(self) -> float:
+        """How long this replica has not known whether it is at the head; below a few seconds it is."""
+        return time.monotonic() - self.fresh_at
+
+    # --- nodes ---
+
+    def hear(self, node: str, told: Told) -> bool:
+        """Take in a stored report; True if the node advanced."""
+        before = self.told.get(node)
+        self.told[node] = told
+        pending = self._pending.get(node)
+        advanced = before is None or (told.epoch, told.applied, told.state) != (
+            before.epoch,
+            before.applied,
+            before.state,
+        )
+        if pending and told.epoch == self.held.epoch:
+            while pending and pending[0].revision <= told.applied:
+                pending.popleft()
+        return advanced
+
+    @contextmanager
+    def connected(self, node: str) -> Iterator[None]:
+        """While one of the node's requests is open, it is not silent."""
+        self._open[node] += 1
+        try:
+            yield
+        finally:
+            self._open[node] -= 1
+            if not self._open[node]:
+                del self._open[node]
+            self._heard[node] = time.monotonic()
+
+    def silent(self, node: str) -> bool:
+        if node in self._open:
+            return False
+        now = time.monotonic()
+        if now - self._started < self.settings.start_grace_s and node not in self._heard:
+            return False
+        return now - self._heard.get(node, self._started) > self.settings.silence_grace_s
+
+    def heard_at(self, node: str) -> datetime | None:
+        """When the node was last connected, by Postgres's clock; None if not since this replica started."""
+        if node in self._open:
+            return self.clock.now()
+        heard = self._heard.get(node)
+        return None if heard is None else self.clock.at(heard)
+
+    def facts(self, nodes: Iterable[str] | None = None) -> Iterator[Facts]:
+        """What is known of these nodes, or of all; names that are no nodes (any more) are left out."""
+        held = self.held
+        for name in sorted(held.derived.digests) if nodes is None else nodes:
+            node = held.network.node(name)
+            if node is None:
+                continue
+            yield Facts(
+                node=name,
+                zone=node.zone,
+                epoch=held.epoch,
+                version=held.versions.get(name, 0),
+                pending=tuple(self._pending.get(name, ())),
+                hosts_instances=name in held.network.at_node,
+                told=self.told.get(name),
+                silent=self.silent(name),
+            )

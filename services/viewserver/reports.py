@@ -1,0 +1,124 @@
+"""Take in what nodes report: judge it, store it in batches, and let those who wait know.
+
+A report counts when it is stored: a barrier that has answered does not change its mind after a restart. While one batch is
+being written the next one gathers, so a lone report is stored at once and ten thousand take a few statements. Nothing
+here wakes a node or changes a view.
+"""
+
+import asyncio
+import logging
+
+from verge.contract.etag import ETag
+from verge.contract.report import Report
+from viewserver.errors import Contradiction, NotReady, UnknownObject
+from viewserver.model.convergence import Told
+from viewserver.replica import PROGRESS, Replica
+from viewserver.store import StoreError
+from viewserver.store.engine import Database
+from viewserver.store.reports import NewReport, store_reports
+
+log = logging.getLogger(__name__)
+
+MOST_WAITING = 50_000
+RETRY_S = 0.25
+
+
+class Reports:
+    def __init__(self, database: Database, replica: Replica) -> None:
+        self.database = database
+        self.replica = replica
+        self._waiting: list[tuple[NewReport, asyncio.Future[None] | None]] = []
+        self._work = asyncio.Event()
+        self._sequences: dict[str, tuple[str, int]] = {}
+
+    def check(self, node: str, report: Report) -> None:
+        """Raises UnknownObject for a node that is none, Contradiction for a report that cannot be true."""
+        held = self.replica.held
+        if held.network.node(node) is None:
+            raise UnknownObject(f"node {node} does not exist")
+        for name, etag in (("applied", report.applied), ("attempted", report.attempted)):
+            if etag is not None:
+                self._check_etag(node, name, etag)
+
+    def _check_etag(self, node: str, name: str, etag: ETag) -> None:
+        held = self.replica.held
+        current = held.etag(node)
+        if etag.epoch > held.epoch or (etag.epoch == held.epoch and etag.version > held.revision):
+            raise Contradiction(f"{name} {etag} is from the future: the head is {held.at}")
+        if etag.epoch != held.epoch or current is None:
+            return
+        for known in self.replica.known_etags.get(node, ()):
+            if known.epoch == etag.epoch and known.version == etag.version and known.digest != etag.digest:
+                raise Contradiction(f"{name} {etag}: version {etag.version} of this view had digest {known.digest}")
+
+    def submit(self, node: str, report: Report, *, acknowledged: bool = False) -> "asyncio.Future[None] | None":
+        """Queue a checked report; with `acknowledged`, a future that is done once it is stored. Raises NotReady."""
+        if len(self._waiting) >= MOST_WAITING:
+            raise NotReady("too many reports wait for Postgres")
+        future = asyncio.get_running_loop().create_future() if acknowledged else None
+        self._waiting.append((NewReport(node, report, self.replica.clock.now()), future))
+        self._work.set()
+        return future
+
+    async def run(self) -> None:
+        """Write batches, for as long as the server lives. What cannot be stored is kept and tried again."""
+        failing = False
+        while True:
+            await self._work.wait()
+            self._work.clear()
+            batch, self._waiting = self._waiting, []
+            if not batch:
+                continue
+            try:
+                async with self.database.begin() as conn:
+                    await store_reports(conn, [new for new, _ in batch])
+            except StoreError as error:
+                if not failing:
+                    log.warning("reports wait for Postgres: %s", error)
+                failing = True
+                self._keep(batch)
+                await asyncio.sleep(RETRY_S)
+                self._work.set()
+                continue
+            failing = False
+            advanced = [self.replica.hear(new.node, _told(new)) for new, _ in batch if self._current(new)]
+            for _, future in batch:
+                if future is not None and not future.done():
+                    future.set_result(None)
+            if any(advanced):
+                self.replica.progress.wake([PROGRESS])
+
+    def _keep(self, batch: list[tuple[NewReport, "asyncio.Future[None] | None"]]) -> None:
+        """Put a batch that failed back in front, the newest of each node only; nobody waits for it any more."""
+        for _, future in batch:
+            if future is not None and not future.done():
+                future.set_exception(NotReady("the report could not be stored; it will be tried again"))
+        latest = {new.node: (new, None) for new, _ in batch}
+        self._waiting = [*latest.values(), *self._waiting]
+
+    def _current(self, new: NewReport) -> bool:
+        """The store ignored an older sequence of the same boot; so does this memory. A removed node is forgotten."""
+        return self.replica.held.network.node(new.node) is not None and not self._overtaken(new)
+
+    def _overtaken(self, new: NewReport) -> bool:
+        boot, sequence = new.report.boot_id, new.report.sequence
+        if boot is None or sequence is None:
+            return False
+        known = self._sequences.get(new.node)
+        if known is not None and known[0] == boot and known[1] > sequence:
+            return True
+        self._sequences[new.node] = (boot, sequence)
+        return False
+
+
+def _told(new: NewReport) -> Told:
+    report = new.report
+    return Told(
+        epoch=report.applied.epoch if report.applied else 0,
+        applied=report.applied.version if report.applied else 0,
+        state=report.state,
+        attempted=report.attempted.version if report.attempted else None,
+        failures=report.failures,
+        instances=dict(report.instances),
+        at=new.seen_at,
+    )

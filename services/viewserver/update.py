@@ -1,0 +1,141 @@
+"""One update of the network, from a request to a revision.
+
+    lock the head ─ fold what this replica lacks ─ recall the idempotency key ─ check If-Match ─ apply and check
+      ─ work out which nodes' digests change ─ write rows, change record, head, NOTIFY ─ commit ─ adopt, wake
+
+All of it under the head's lock and in one transaction, so revisions are gapless and in commit order, and what was
+checked is what is committed. Dying anywhere before the commit leaves nothing; after it, everything: a client that got no
+answer asks again with the same idempotency key.
+"""
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from viewserver.compile.derived import Derived
+from viewserver.compile.difference import difference
+from viewserver.errors import HeadMoved, InUse, KeyReused, Malformed, NotReady
+from viewserver.follow import Follower
+from viewserver.model.change import NewChange
+from viewserver.model.network import Network
+from viewserver.model.objects import Key
+from viewserver.model.updates import Applied, Parsed, Refused, apply
+from viewserver.store.changes import append
+from viewserver.store.engine import Database
+from viewserver.store.head import lock_head
+from viewserver.store.idempotency import recall, remember
+
+log = logging.getLogger(__name__)
+
+Check = Callable[[Network], Parsed]
+"""What the request asks of the network as it is under the lock; raises what it refuses."""
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    actor: str
+    operations: Check
+    idempotency_key: str | None = None
+    body_digest: bytes = b""
+    if_match: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    revision: int
+    """The revision that the request made, or the head if it changed nothing."""
+    epoch: int
+    changed: bool
+    affected: tuple[str, ...]
+    """Nodes whose view it changes."""
+
+    def to_wire(self) -> dict[str, Any]:
+        return {
+            "revision": self.revision,
+            "epoch": self.epoch,
+            "changed": self.changed,
+            "affected": list(self.affected),
+        }
+
+
+class Updates:
+    def __init__(self, database: Database, follower: Follower) -> None:
+        self.database = database
+        self.follower = follower
+        self._turn = asyncio.Lock()
+        """Writers of this replica queue here, not in Postgres, where each would hold a connection."""
+
+    async def commit(self, request: Request) -> Answer:
+        """Raises Malformed, InUse, HeadMoved, KeyReused; Unavailable when Postgres is; OutcomeUnknown if it vanished
+        during the commit."""
+        async with self._turn:
+            return await self._commit(request)
+
+    async def _commit(self, request: Request) -> Answer:
+        replica, began = self.follower.replica, time.monotonic()
+        async with self.database.begin() as conn:
+            head = await lock_head(conn)
+            await self.follower.fold_missing(conn, head)
+            base = replica.held
+            if (base.epoch, base.revision) != (head.epoch, head.revision):
+                raise NotReady("this replica cannot reach the head of the change records; try again")
+            if request.idempotency_key is not None:
+                known = await recall(conn, request.actor, request.idempotency_key)
+                if known is not None:
+                    if known.body_digest != request.body_digest:
+                        raise KeyReused("this Idempotency-Key came with another request before")
+                    return Answer(**{**known.answer, "affected": tuple(known.answer["affected"])})
+            if request.if_match is not None and request.if_match != head.revision:
+                raise HeadMoved(f"the head is at revision {head.revision}, not {request.if_match}")
+            applied, derived, affected = evaluate(base.derived, request.operations(base.network))
+            change = None
+            answer = Answer(head.revision, head.epoch, changed=False, affected=())
+            if applied.changed:
+                change = await append(conn, head, NewChange(request.actor, applied.changed, affected))
+                answer = Answer(change.revision, change.epoch, changed=True, affected=affected)
+            if request.idempotency_key is not None:
+                await remember(conn, request.actor, request.idempotency_key, request.body_digest, answer.to_wire())
+        if change is not None:
+            if replica.held is base:
+                replica.adopt(change, derived)
+            replica.fresh_at = time.monotonic()
+            log.info(
+                "committed revision=%d actor=%s operations=%d affected=%d ms=%.1f",
+                change.revision,
+                change.actor,
+                len(change.operations),
+                len(affected),
+                (time.monotonic() - began) * 1000,
+            )
+        return answer
+
+    def dry_run(self, request: Request) -> dict[str, Any]:
+        """Everything is checked and nothing kept: what `commit` would answer, and each affected node's view difference.
+
+        Raises Malformed, InUse, HeadMoved.
+        """
+        held = self.follower.replica.held
+        if request.if_match is not None and request.if_match != held.revision:
+            raise HeadMoved(f"the head is at revision {held.revision}, not {request.if_match}")
+        applied, derived, affected = evaluate(held.derived, request.operations(held.network))
+        return {
+            "revision": held.revision,
+            "epoch": held.epoch,
+            "changed": bool(applied.changed),
+            "affected": list(affected),
+            "dry_run": True,
+            "views": {node: difference(held.derived, derived, node) for node in affected},
+        }
+
+
+def evaluate(base: Derived, parsed: Parsed) -> tuple[Applied, Derived, tuple[str, ...]]:
+    """What these operations make of the network, and which nodes' views they change. Raises Malformed, InUse."""
+    outcome = apply(base.network, parsed)
+    if isinstance(outcome, Refused):
+        raise (InUse if all(fault.in_use for fault in outcome.faults) else Malformed)(outcome.faults)
+    keys: list[Key] = [(item.kind, item.id) for item in outcome.changed]  # type: ignore[misc]
+    derived, affected = base.advance(outcome.network, keys)
+    return outcome, derived, affected
