@@ -182,8 +182,11 @@ class Session:
                 return step or self._fail("faulty", "304 without a view to compare with", dice, whole=True)
             case status if status in _REFUSALS:
                 return self._fail(_REFUSALS[status], _says(answer), dice)
-            case 409 | 412:
-                return self._fail("faulty", _says(answer), dice, whole=True)
+            case 409:
+                # Most likely what was said in passing is unknown to this server, as when it was restored from a copy.
+                # The report goes on saying it; following must not depend on it.
+                self._unsaid = None
+                return self._fail("faulty", _says(answer), dice)
             case status if status >= 500 or status == 429:
                 return self._fail("unreachable", _says(answer), dice)
             case _:
