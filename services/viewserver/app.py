@@ -8,12 +8,12 @@ from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from typing import Any
 
 from fastapi import FastAPI
-from fastapi.responses import HTMLResponse, ORJSONResponse
+from fastapi.responses import HTMLResponse
 from starlette.staticfiles import StaticFiles
 
 from verge import apidocs
 from viewserver.api import convergence, nodes, problems, reading, tokens, updates
-from viewserver.api.context import Server
+from viewserver.api.context import Json, Server
 from viewserver.api.description import describe
 from viewserver.api.hot import Receive, Scope, Send, ViewRoute
 from viewserver.credentials import Credentials
@@ -39,7 +39,6 @@ def create_routes() -> FastAPI:
         description="The authoritative network, and every node's own view of it.",
         docs_url=None,
         redoc_url=None,
-        default_response_class=ORJSONResponse,
     )
     problems.install(app)
     for module in (updates, reading, convergence, nodes, tokens):
@@ -50,10 +49,10 @@ def create_routes() -> FastAPI:
         return {"status": "ok"}
 
     @app.get("/readyz", tags=["service"], summary="Loaded, and not stale past the limit")
-    async def readyz() -> ORJSONResponse:
+    async def readyz() -> Json:
         server: Server | None = getattr(app.state, "server", None)
         if server is None:
-            return ORJSONResponse({"status": "loading"}, 503)
+            return Json({"status": "loading"}, 503)
         stale = server.replica.stale_seconds()
         body = {
             "revision": server.replica.held.revision,
@@ -61,7 +60,7 @@ def create_routes() -> FastAPI:
             "stale_s": round(stale, 1),
         }
         ready = stale < STALE_LIMIT_S
-        return ORJSONResponse({"status": "ready" if ready else "stale", **body}, 200 if ready else 503)
+        return Json({"status": "ready" if ready else "stale", **body}, 200 if ready else 503)
 
     @app.get("/docs", include_in_schema=False)
     async def docs() -> HTMLResponse:

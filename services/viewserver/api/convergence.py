@@ -4,10 +4,9 @@ import time
 from typing import Annotated
 
 from fastapi import APIRouter, Query
-from fastapi.responses import ORJSONResponse
 
 from viewserver.api.barrier import wait_for
-from viewserver.api.context import CallerOf, ServerOf
+from viewserver.api.context import CallerOf, Json, ServerOf
 from viewserver.model.convergence import standing, summary
 
 router = APIRouter(tags=["convergence"])
@@ -23,7 +22,7 @@ async def get_convergence(
     allow: Annotated[
         str | None, Query(pattern="^degraded$", description="Accept nodes that closed an object of it.")
     ] = None,
-) -> ORJSONResponse:
+) -> Json:
     """Without `revision`: the head, counts of nodes by state, lag in versions and seconds, laggards by name and reason.
 
     With it: `{"revision", "converged", "affected", "applied", "laggards"}` as soon as every affected node has applied the
@@ -34,7 +33,7 @@ async def get_convergence(
     if revision is None:
         now = replica.clock.now()
         standings = [standing(facts, now) for facts in replica.facts()]
-        return ORJSONResponse(summary(replica.held.revision, replica.held.epoch, standings))
+        return Json(summary(replica.held.revision, replica.held.epoch, standings))
     deadline = time.monotonic() + min(wait, server.settings.max_wait_s)
     found = await wait_for(server, revision, deadline, quorum=quorum, allow_degraded=allow == "degraded")
-    return ORJSONResponse(found.to_wire())
+    return Json(found.to_wire())

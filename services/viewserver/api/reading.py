@@ -3,9 +3,8 @@
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Path, Query
-from fastapi.responses import ORJSONResponse
 
-from viewserver.api.context import CallerOf, Server, ServerOf
+from viewserver.api.context import CallerOf, Json, Server, ServerOf
 from viewserver.errors import UnknownObject
 from viewserver.model.change import Change
 from viewserver.model.convergence import Facts, percentiles, standing
@@ -20,7 +19,7 @@ router = APIRouter(tags=["reading"])
 @router.get("/v1/model", summary="The whole network, now or as it was")
 async def get_model(
     server: ServerOf, caller: CallerOf, revision: Annotated[int | None, Query(ge=0, lt=2**63)] = None
-) -> ORJSONResponse:
+) -> Json:
     """`{"revision", "network", "zones", "nodes", "groups", "instances", "elastic_ips"}`, every object in its normal form."""
     caller.may("cloud")
     held = server.replica.held
@@ -33,7 +32,7 @@ async def get_model(
         for change in reversed(changes):
             network = rewind(network, change.operations)
         at = revision
-    return ORJSONResponse(
+    return Json(
         {"revision": at, **network.to_wire()},
         headers={"etag": f'"{at}"', "verge-revision": f"{held.epoch}.{at}", **_stale(server)},
     )
@@ -45,18 +44,16 @@ async def list_updates(
     caller: CallerOf,
     before: Annotated[int | None, Query(ge=1, lt=2**63, description="Only revisions below this one.")] = None,
     limit: Annotated[int, Query(ge=1, le=1000)] = 50,
-) -> ORJSONResponse:
+) -> Json:
     caller.may("operator")
     async with server.database.begin() as conn:
         changes = await changes_page(conn, before, limit)
     more = changes[-1].revision if len(changes) == limit and changes[-1].revision > 1 else None
-    return ORJSONResponse({"updates": [_change_wire(change) for change in changes], "next_before": more})
+    return Json({"updates": [_change_wire(change) for change in changes], "next_before": more})
 
 
 @router.get("/v1/updates/{revision}", summary="One change: who, when, what, and where it is in force")
-async def get_update(
-    server: ServerOf, caller: CallerOf, revision: Annotated[int, Path(ge=0, lt=2**63)]
-) -> ORJSONResponse:
+async def get_update(server: ServerOf, caller: CallerOf, revision: Annotated[int, Path(ge=0, lt=2**63)]) -> Json:
     """`nodes` says for each affected node when it first applied a version at or past this one, by Postgres's clock, and
     after how many milliseconds; null where it has not."""
     caller.may("operator")
@@ -82,7 +79,7 @@ async def get_update(
             "ms": round(ms, 1),
             "timings_ms": found.timings,
         }
-    return ORJSONResponse(
+    return Json(
         {
             **_change_wire(change),
             "nodes": nodes,
@@ -94,18 +91,18 @@ async def get_update(
 
 
 @router.get("/v1/nodes", summary="Every node: its state, what it has applied, how far it is behind")
-async def list_nodes(server: ServerOf, caller: CallerOf) -> ORJSONResponse:
+async def list_nodes(server: ServerOf, caller: CallerOf) -> Json:
     caller.may("operator")
-    return ORJSONResponse({"nodes": [_node_wire(server, facts) for facts in server.replica.facts()]})
+    return Json({"nodes": [_node_wire(server, facts) for facts in server.replica.facts()]})
 
 
 @router.get("/v1/nodes/{node}", summary="One node, with its last report")
-async def get_node(server: ServerOf, caller: CallerOf, node: str) -> ORJSONResponse:
+async def get_node(server: ServerOf, caller: CallerOf, node: str) -> Json:
     caller.may("operator")
     for facts in server.replica.facts([node]):
         async with server.database.begin() as conn:
             report = next((one.report for one in await load_reports(conn) if one.node == node), None)
-        return ORJSONResponse({**_node_wire(server, facts), "report": report})
+        return Json({**_node_wire(server, facts), "report": report})
     raise UnknownObject(f"node {node} does not exist")
 
 

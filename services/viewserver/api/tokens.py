@@ -3,10 +3,10 @@
 from typing import Annotated, Literal
 
 from fastapi import APIRouter, Request
-from fastapi.responses import ORJSONResponse, Response
+from fastapi.responses import Response
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from viewserver.api.context import CallerOf, ServerOf, parse_json, read_body
+from viewserver.api.context import CallerOf, Json, ServerOf, parse_json, read_body
 from viewserver.errors import Malformed, UnknownObject
 from viewserver.model.faults import as_faults
 from viewserver.model.text import HostName, Text
@@ -35,7 +35,7 @@ class TokenIn(BaseModel):
         "requestBody": {"required": True, "content": {"application/json": {"schema": TokenIn.model_json_schema()}}}
     },
 )
-async def post_token(request: Request, server: ServerOf, caller: CallerOf) -> ORJSONResponse:
+async def post_token(request: Request, server: ServerOf, caller: CallerOf) -> Json:
     """The answer shows the token; it is kept nowhere and cannot be shown again."""
     caller.may()
     try:
@@ -43,13 +43,13 @@ async def post_token(request: Request, server: ServerOf, caller: CallerOf) -> OR
     except ValidationError as wrong:
         raise Malformed(tuple(as_faults(wrong, ()))) from wrong
     token_id, token = await server.credentials.add(wanted.role, wanted.node, wanted.name)
-    return ORJSONResponse({"id": token_id, "token": token}, 201)
+    return Json({"id": token_id, "token": token}, 201)
 
 
 @router.get("/v1/tokens", summary="Valid tokens, without their secrets")
-async def list_tokens(server: ServerOf, caller: CallerOf) -> ORJSONResponse:
+async def list_tokens(server: ServerOf, caller: CallerOf) -> Json:
     caller.may()
-    return ORJSONResponse({"tokens": await server.credentials.listed()})
+    return Json({"tokens": await server.credentials.listed()})
 
 
 @router.delete("/v1/tokens/{id}", summary="Revoke a token", status_code=204)

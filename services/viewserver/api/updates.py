@@ -6,10 +6,9 @@ import time
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Header, Query, Request
-from fastapi.responses import ORJSONResponse
 
 from viewserver.api.barrier import wait_for
-from viewserver.api.context import CallerOf, Server, ServerOf, parse_json, read_body
+from viewserver.api.context import CallerOf, Json, Server, ServerOf, parse_json, read_body
 from viewserver.credentials import Caller
 from viewserver.errors import Malformed, TooLarge, UnknownObject
 from viewserver.model.faults import Fault
@@ -53,7 +52,7 @@ async def post_update(
     dry_run: DryRun = False,
     wait: Wait = None,
     patience: Timeout = 30.0,
-) -> ORJSONResponse:
+) -> Json:
     """Every operation is checked on the network as it would be after all of them; one fault refuses the whole, and the
     answer names every fault. An update that changes nothing makes no revision."""
     caller.may("cloud")
@@ -76,7 +75,7 @@ async def put_object(
     dry_run: DryRun = False,
     wait: Wait = None,
     patience: Timeout = 30.0,
-) -> ORJSONResponse:
+) -> Json:
     """The body is the object's value; the same checks and answer as an update with this one operation."""
     caller.may("cloud")
     kind = _kind(collection, id)
@@ -105,7 +104,7 @@ async def delete_object(
     dry_run: DryRun = False,
     wait: Wait = None,
     patience: Timeout = 30.0,
-) -> ORJSONResponse:
+) -> Json:
     """404 if there is no such object; 409 names those who use it."""
     caller.may("cloud")
     kind = _kind(collection, id)
@@ -162,9 +161,9 @@ def _revision(if_match: str | None) -> int | None:
     return int(found[1])
 
 
-async def _answer(server: Server, update: Update, dry_run: bool, wait: str | None, patience: float) -> ORJSONResponse:
+async def _answer(server: Server, update: Update, dry_run: bool, wait: str | None, patience: float) -> Json:
     if dry_run:
-        return ORJSONResponse(server.updates.dry_run(update))
+        return Json(server.updates.dry_run(update))
     began = time.monotonic()
     answer = await server.updates.commit(update)
     wire = answer.to_wire()
@@ -172,7 +171,7 @@ async def _answer(server: Server, update: Update, dry_run: bool, wait: str | Non
         barrier = await wait_for(server, answer.revision, began + min(patience, server.settings.max_wait_s))
         wire |= barrier.to_wire() | {"affected": wire["affected"]}
     headers = {"verge-revision": f"{answer.epoch}.{answer.revision}", "etag": f'"{answer.revision}"'}
-    return ORJSONResponse(wire, headers=headers)
+    return Json(wire, headers=headers)
 
 
 class _pointers_into_value:  # noqa: N801 - reads as a block

@@ -83,6 +83,8 @@ class Standing:
     lag_versions: int
     lag_seconds: float
     reason: str | None
+    matters: bool = True
+    """False for a node that was never seen and hosts no instance: it is listed apart and holds up nothing."""
 
     def to_wire(self) -> dict[str, Any]:
         return {
@@ -102,7 +104,8 @@ def standing(facts: Facts, now: datetime) -> Standing:
     behind = facts.pending
     lag = max(0.0, (now - behind[0].at).total_seconds()) if behind else 0.0
     state, reason = _state(facts)
-    return Standing(facts.node, facts.zone, state, facts.version, facts.applied, len(behind), lag, reason)
+    matters = facts.told is not None or facts.hosts_instances
+    return Standing(facts.node, facts.zone, state, facts.version, facts.applied, len(behind), lag, reason, matters)
 
 
 def _state(facts: Facts) -> tuple[State, str | None]:
@@ -161,7 +164,8 @@ def barrier(
     exceptions: list[str] = []
     unseen: list[str] = []
     for facts in affected:
-        if facts.told is None and not facts.hosts_instances:
+        now_standing = standing(facts, now)
+        if not now_standing.matters:
             unseen.append(facts.node)
             continue
         total += 1
@@ -171,7 +175,7 @@ def barrier(
         if facts.applied >= revision and (allow_degraded or not failed):
             applied += 1
         else:
-            laggards.append(standing(facts, now))
+            laggards.append(now_standing)
     converged = applied >= ceil(total * quorum - 1e-9)
     return Barrier(revision, converged, total, applied, tuple(laggards), tuple(exceptions), tuple(unseen))
 
@@ -183,8 +187,9 @@ def touched_objects(change: Change) -> frozenset[str]:
 
 def summary(revision: int, epoch: int, standings: Sequence[Standing], most: int = 100) -> dict[str, Any]:
     """`GET /v1/convergence`: counts by state, lag, per zone, and the laggards by name, the furthest behind first."""
+    mattering = [item for item in standings if item.matters]
     behind = sorted(
-        (item for item in standings if item.state != "converged"), key=lambda item: (-item.lag_seconds, item.node)
+        (item for item in mattering if item.state != "converged"), key=lambda item: (-item.lag_seconds, item.node)
     )
     by_zone: dict[str, list[Standing]] = {}
     for item in standings:
@@ -192,12 +197,16 @@ def summary(revision: int, epoch: int, standings: Sequence[Standing], most: int 
     return {
         "revision": revision,
         "epoch": epoch,
-        "converged": not any(item.lag_versions or item.state in ("rejected", "degraded") for item in standings),
+        "converged": all(item.applied_version >= item.version and item.state != "degraded" for item in mattering),
         "nodes": _counts(standings),
-        "lag": _lag(standings),
-        "zones": {zone: {"nodes": _counts(found), "lag": _lag(found)} for zone, found in sorted(by_zone.items())},
+        "lag": _lag(mattering),
+        "zones": {
+            zone: {"nodes": _counts(found), "lag": _lag([item for item in found if item.matters])}
+            for zone, found in sorted(by_zone.items())
+        },
         "laggards": [item.to_wire() for item in behind[:most]],
         "laggards_total": len(behind),
+        "never_seen": [item.node for item in standings if not item.matters][:most],
     }
 
 
