@@ -1,0 +1,58 @@
+# Two commands matter: `make demo` and `make test`. Everything sets up what is missing first.
+PY := .venv/bin/python
+LAB := $(PY) -m lab.enter --
+PYTEST := $(PY) -m pytest -q
+ARGS ?=
+
+.PHONY: help setup demo test check style types imports unit property integration dataplane slow bench-loop openapi clean
+
+help: ## this list
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
+
+setup: ## packages, .venv, Postgres: whatever is missing
+	@./setup.sh
+
+demo: setup ## three hypervisors and six VMs on this machine's kernel; ARGS=--once runs it and exits
+	@$(PY) -m demo $(ARGS)
+
+test: check property integration dataplane demo-once ## everything
+
+check: style types imports unit ## style, types, imports, unit tests: under a minute
+
+style: setup
+	@$(PY) -m ruff check .
+	@$(PY) -m ruff format --check .
+
+types: setup
+	@$(PY) -m mypy
+
+imports: setup
+	@.venv/bin/lint-imports --no-logo 2>/dev/null || .venv/bin/lint-imports
+
+unit: setup
+	@$(PYTEST) tests/unit tests/repo
+
+property: setup ## laws, on random input
+	@$(PYTEST) tests/property
+
+integration: setup ## real Postgres, real HTTP
+	@$(PYTEST) tests/integration
+
+dataplane: setup ## real kernel, real packets, in network namespaces
+	@$(LAB) $(PYTEST) tests/dataplane
+
+demo-once: setup
+	@$(PY) -m demo --once
+
+slow: setup ## what is too slow for `make test`
+	@$(PYTEST) -m slow tests
+
+bench-loop: setup ## POST to reported, by stage
+	@$(PY) -m bench.loop $(ARGS)
+
+openapi: setup ## write openapi/*.json anew
+	@.venv/bin/verge-viewserver openapi >openapi/viewserver.json
+	@.venv/bin/verge-nodeagent openapi >openapi/nodeagent.json
+
+clean: ## remove what setup and the tests made
+	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache data
