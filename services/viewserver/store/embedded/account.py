@@ -54,6 +54,20 @@ class Account:
             return cls(entry.pw_uid, entry.pw_gid, switching=True)
         raise PostgresFailed("Postgres refuses to run as root, and there is neither a user postgres nor nobody")
 
+    def check(self) -> None:
+        """Raises PostgresFailed where the kernel will not let us become this user."""
+        if self.switching and not _mapped(self.uid):
+            raise PostgresFailed(
+                "Postgres refuses to run as root, and this user namespace has no second user to run it as: begin it "
+                "with `unshare --map-current-user --keep-caps` in place of --map-root-user, or set DATABASE_URL"
+            )
+
+
+def _mapped(uid: int) -> bool:
+    """user_namespaces(7): each line is the first id inside, the first outside, and how many."""
+    ranges = [[int(number) for number in line.split()] for line in Path("/proc/self/uid_map").read_text().splitlines()]
+    return any(inside <= uid < inside + count for inside, _outside, count in ranges)
+
 
 def user_name() -> str:
     """Of the user that the view server runs as: whom Postgres lets in. Raises PostgresFailed."""

@@ -32,6 +32,7 @@ _SETTINGS = _DURABLE | {
     "shared_buffers": "64MB",
     "max_wal_size": "512MB",
     "jit": "off",
+    "hot_standby": "off",  # while a backup is recovered it is not ready yet, not even for reading
     "max_logical_replication_workers": "0",
     "timezone": "UTC",
     "log_timezone": "UTC",
@@ -85,6 +86,7 @@ class EmbeddedPostgres:
             owned = leftovers.own(self.directory / ".viewserver.lock")
             life.callback(os.close, owned)
             account = Account.for_data(self.data)
+            account.check()
             binaries = find_binaries(cluster.version_of(self.data))
             self._runtime = life.enter_context(runtime_directory(self.directory, account))
             self._programs = Programs(binaries, account, self._runtime.programs)
