@@ -51,6 +51,7 @@ class Passes:
         self.held: Wanted | None = None
         self.pinned: Wanted | None = None
         self.in_force: Wanted | None = None
+        """The view of which the newest pass has shown that the kernel holds it."""
         self.outcome: Outcome | None = None
         """Of the newest pass over what is wanted."""
         self.told: Enforced | None = None
@@ -69,6 +70,8 @@ class Passes:
         self._enforcement: Enforcement | None = None
         self._proposed: Wanted | None = None
         """What view.next holds, as long as it is not accepted."""
+        self._floor: Wanted | None = None
+        """The last view that went in: what to fall back to, even while the kernel takes nothing at all."""
         self._ready: Mapping[InstanceId, str] = {}
         self._retry: tuple[float, float] = (0.0, 0.0)
         """(not before, the delay after that)"""
@@ -192,21 +195,21 @@ class Passes:
             if flushed:
                 await flushed
         if outcome.state == "rejected":
-            floor = floor or self.in_force
-            if floor and floor is not wanted:
-                # It is in the kernel still, unless that was emptied (a restart, a foreign flush) meanwhile.
-                below = await self._realise(floor.view, resync=resync)
-                self.in_force = floor if below.state != "rejected" else self.in_force
+            # The floor is in the kernel still, unless that was emptied meanwhile (a restart, a foreign flush).
+            floor = floor or self._floor
+            below = await self._realise(floor.view, resync=resync) if floor and floor is not wanted else outcome
+            self.in_force = floor if below.state != "rejected" else None
             delay = min(max(self._retry[1] * 2, _RETRY_S[0]), _RETRY_S[1])
             self._retry = (time.monotonic() + delay, delay)
         else:
-            self.in_force, self._retry = wanted, (0.0, 0.0)
+            self.in_force = self._floor = wanted
+            self._retry = (0.0, 0.0)
             if wanted and wanted is self._proposed and not self.disk_problem:
                 self._proposed = None
                 await self._on_disk(self._checkpoint.accept)
         self.outcome, self._ready = outcome, outcome.instances
         if not quiet:
-            timings = dict(outcome.timings_ms)
+            timings = {stage: round(spent, 3) for stage, spent in outcome.timings_ms.items()}
             if fresh and wanted and wanted.fetch_ms is not None:
                 timings = {"fetch": wanted.fetch_ms} | timings
             self._news(timings)

@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 
 _NODE = re.compile(r"[A-Za-z0-9]([A-Za-z0-9.-]{0,251}[A-Za-z0-9])?")
 _LINK = re.compile(r"[A-Za-z0-9_.-]{1,15}")
-_PORTS = re.compile(r"[A-Za-z0-9_.-]{1,14}\*?|[A-Za-z0-9_.-]{15}")
+_PORTS = re.compile(r"[A-Za-z0-9_.-]{1,14}\*")
 _LOOPBACK = ("127.0.0.1", "localhost", "::1")
 
 
@@ -102,7 +102,7 @@ def read(arguments: argparse.Namespace, environment: Mapping[str, str]) -> Setti
         faults.append("--token-file (or VERGE_TOKEN_FILE) is missing: the file with this node's bearer token")
     ports = text("ports") or "vn_*"
     if not _PORTS.fullmatch(ports):
-        faults.append(f"--ports {ports!r} is not the pattern of a link's name, such as vn_*")
+        faults.append(f"--ports {ports!r} is not the pattern of links' names: a prefix and a star, such as vn_*")
     api = _api_address(text("api") or f"unix:{state}/agent.sock", faults)
     if faults:
         raise SettingsInvalid(faults)

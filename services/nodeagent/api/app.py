@@ -38,6 +38,8 @@ def make_app(agent: Agent | None = None) -> FastAPI:
     _add_documentation(app)
     _add_asking(app, agent)
     _add_changing(app, agent)
+    described = problems.describe(app.openapi())
+    app.openapi = lambda: described  # type: ignore[method-assign]
     return app
 
 

@@ -65,9 +65,14 @@ def _pointer(location: Sequence[Any]) -> str:
 
 
 RESPONSES: dict[int | str, dict[str, Any]] = {
-    "default": {
-        "description": "Anything that is wrong (RFC 9457)",
-        "content": {MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/ProblemBody"}}},
-        "model": ProblemBody,
-    }
+    "default": {"description": "Anything that is wrong (RFC 9457)", "model": ProblemBody}
 }
+
+
+def describe(openapi: dict[str, Any]) -> dict[str, Any]:
+    """FastAPI describes every model as application/json; errors are not."""
+    for path in openapi["paths"].values():
+        for operation in path.values():
+            content = operation["responses"]["default"]["content"]
+            content[MEDIA_TYPE] = content.pop("application/json")
+    return openapi
