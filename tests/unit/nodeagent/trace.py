@@ -1,0 +1,89 @@
+"""Walks a packet through the typed ruleset, as nf_tables would: no kernel, and no text."""
+
+from dataclasses import dataclass, field
+from typing import Literal, assert_never
+
+from nodeagent.state.rule import Accept, Dispatch, Drop, Field, Goto, In, Is, Jump, KeyType, Match, Stamp, Verdict
+from nodeagent.state.ruleset import Part, Set, Span, Table
+from verge.contract.members import Members
+
+Fate = Literal["accept", "drop", "end"]
+"""`end`: the chain ended without a verdict."""
+
+
+@dataclass
+class Packet:
+    """What a packet has of the fields that rules look at; a field that is not here, the packet does not have."""
+
+    fields: dict[Field, Part] = field(default_factory=dict)
+    stamped: bool = False
+
+
+def walk(table: Table, chain: str, packet: Packet) -> Fate:
+    for rule in table.chains[chain].rules:
+        if not all(_matches(table, match, packet) for match in rule.matches):
+            continue
+        action = rule.action
+        if isinstance(action, Stamp | Dispatch):
+            found = table.maps[action.map].elements.get(packet.fields.get(action.field))  # type: ignore[arg-type]
+            if found is None:
+                continue
+            if isinstance(action, Stamp):
+                packet.stamped = True
+                packet.fields[Field.CT_MARK] = found  # type: ignore[assignment]
+                continue
+            action = found  # type: ignore[assignment]
+        assert isinstance(action, Accept | Drop | Jump | Goto)
+        fate = _act(table, action, packet)
+        if fate != "end" or isinstance(action, Goto):
+            return fate
+    return "end"
+
+
+def base(table: Table, chain: str, packet: Packet) -> bool:
+    """Does the packet get past a base chain? All of ours have the policy accept."""
+    assert table.chains[chain].hook
+    return walk(table, chain, packet) != "drop"
+
+
+def _act(table: Table, verdict: Verdict, packet: Packet) -> Fate:
+    match verdict:
+        case Accept():
+            return "accept"
+        case Drop():
+            return "drop"
+        case Jump(chain) | Goto(chain):
+            return walk(table, chain, packet)
+        case _:
+            assert_never(verdict)
+
+
+def _matches(table: Table, match: Match, packet: Packet) -> bool:
+    match match:
+        case Is(wanted, values, negate):
+            if wanted not in packet.fields:
+                return False  # the load fails, which ends the rule, negated or not
+            return any(_equal(wanted, value, packet.fields[wanted]) for value in values) != negate
+        case In(fields, name):
+            if any(one not in packet.fields for one in fields):
+                return False
+            return _contains(table.sets[name], tuple(packet.fields[one] for one in fields))
+        case _:
+            assert_never(match)
+
+
+def _equal(wanted: Field, value: Part, found: Part) -> bool:
+    if wanted.type is KeyType.IFNAME and isinstance(value, str) and value.endswith("*"):
+        return str(found).startswith(value[:-1])
+    return value == found
+
+
+def _contains(held: Set, key: tuple[Part, ...]) -> bool:
+    if isinstance(held.elements, Members):
+        return key[0] in held.elements
+    if not held.interval:
+        return key in held.elements
+    return any(
+        all(isinstance(span, Span) and span.low <= part <= span.high for span, part in zip(box, key, strict=True))  # type: ignore[operator]
+        for box in held.elements
+    )
