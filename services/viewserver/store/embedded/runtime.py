@@ -37,31 +37,38 @@ class Runtime:
         """A mountpoint, used in Postgres's own mount namespace only."""
         return self.path / "programs"
 
+    def prepare(self, account: Account) -> None:
+        """Before every start, not once: what lies in /tmp for weeks may have been swept away."""
+        self.path.mkdir(mode=0o700, exist_ok=True)
+        # Postgres's user reads the two files and enters the socket's directory; nobody else can do the latter.
+        self.path.chmod(0o755 if account.switching else 0o700)
+        for directory in (self.socket, self.programs):
+            directory.mkdir(exist_ok=True)
+        self.socket.chmod(0o700)
+        if account.switching:
+            os.chown(self.socket, account.uid, account.gid)
+        self.hba.write_text(_HBA)
+        self.ident.write_text(_IDENT.format(user=user_name()))
+        for file in (self.hba, self.ident):
+            file.chmod(0o644)
+
+    def remove(self) -> None:
+        """By name, never as a tree: `programs` is a mountpoint."""
+        for file in (self.hba, self.ident, *self.socket.glob(".s.PGSQL.*")):
+            file.unlink(missing_ok=True)
+        for directory in (self.socket, self.programs, self.path):
+            with contextlib.suppress(OSError):
+                directory.rmdir()
+
 
 @contextlib.contextmanager
-def runtime_directory(home: Path, account: Account) -> Iterator[Runtime]:
+def runtime_directory(home: Path) -> Iterator[Runtime]:
     """Ours for as long as the block lasts. What a killed predecessor left there is taken over."""
-    user = user_name()
     runtime = Runtime(_own_directory(f"verge-{os.geteuid()}-{hashlib.sha256(bytes(home)).hexdigest()[:10]}"))
-    # Postgres's user reads the two files and enters the socket's directory; nobody else can do the latter.
-    runtime.path.chmod(0o755 if account.switching else 0o700)
-    for directory in (runtime.socket, runtime.programs):
-        directory.mkdir(exist_ok=True)
-    runtime.socket.chmod(0o700)
-    if account.switching:
-        os.chown(runtime.socket, account.uid, account.gid)
-    runtime.hba.write_text(_HBA)
-    runtime.ident.write_text(_IDENT.format(user=user))
-    for file in (runtime.hba, runtime.ident):
-        file.chmod(0o644)
     try:
         yield runtime
     finally:
-        for file in (runtime.hba, runtime.ident, *runtime.socket.glob(".s.PGSQL.*")):
-            file.unlink(missing_ok=True)
-        for directory in (runtime.socket, runtime.programs, runtime.path):
-            with contextlib.suppress(OSError):
-                directory.rmdir()
+        runtime.remove()
 
 
 def _own_directory(name: str) -> Path:

@@ -88,7 +88,7 @@ class EmbeddedPostgres:
             account = Account.for_data(self.data)
             account.check()
             binaries = find_binaries(cluster.version_of(self.data))
-            self._runtime = life.enter_context(runtime_directory(self.directory, account))
+            self._runtime = life.enter_context(runtime_directory(self.directory))
             self._programs = Programs(binaries, account, self._runtime.programs)
             life.push_async_callback(self._stop)
             await self._start()
@@ -105,6 +105,7 @@ class EmbeddedPostgres:
         began = time.monotonic()
         lock = await leftovers.inherit(self.directory / ".postgres.lock", (self.data, self._new))
         try:
+            self._runtime.prepare(self._programs.account)
             if cluster.version_of(self.data) is None:
                 await cluster.lay_out(self.data, self._new, self._programs, lock)
             (self.data / "postmaster.pid").unlink(missing_ok=True)
