@@ -51,11 +51,16 @@ def probe(
 
 
 def expect(
-    passes: Iterable[Flow], blocked: Iterable[Flow], *, wait: float = WAIT, listeners: Listeners | None = None
+    passes: Iterable[Flow],
+    blocked: Iterable[Flow],
+    *,
+    wait: float = WAIT,
+    patience: float = PATIENCE,
+    listeners: Listeners | None = None,
 ) -> list[str]:
     """What is not as expected, a line each; empty when all is. The flows that should pass control those that should not."""
     passes, blocked = list(passes), list(blocked)
-    outcomes = probe(blocked, awaited=passes, wait=wait, listeners=listeners)
+    outcomes = probe(blocked, awaited=passes, wait=wait, patience=patience, listeners=listeners)
     wrong = [f"{flow}: blocked, should pass" for flow in passes if not outcomes[flow].passed]
     return wrong + [f"{flow}: passed, should be blocked" for flow in blocked if outcomes[flow].passed]
 

@@ -75,6 +75,7 @@ GATEWAY = IPv4Address("10.111.0.1")
 CLC = IPv4Address("10.111.1.1")
 OUTSIDE = IPv4Address("203.0.113.10")
 FIRST_NODE = IPv4Address("10.111.0.101")
+FIRST_VM = IPv4Address("10.111.101.94")
 
 
 def flat(nodes: int = 3) -> Topology:
