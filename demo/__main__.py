@@ -1,0 +1,75 @@
+"""Outside the lab. `make demo`, or `python -m demo [--once] [--port 8470]`."""
+
+import argparse
+import os
+import shutil
+import signal
+import socket
+import sys
+import tempfile
+from pathlib import Path
+
+from lab import enter, lacks
+
+PASSED_FD = 3
+"""Where systemd's protocol for handing over sockets expects the first one."""
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="demo", description=__doc__)
+    parser.add_argument("--once", action="store_true", help="run the story and exit; 0 only if every expectation held")
+    parser.add_argument("--port", type=int, default=8470, help="where the view server can be reached (127.0.0.1)")
+    given = parser.parse_args()
+    found = lacks.missing()
+    if found:
+        print("The demo cannot run here:", file=sys.stderr)
+        for lack in found:
+            print(f"  {lack}", file=sys.stderr)
+        return 1
+    directory = Path(tempfile.mkdtemp(prefix="verge-demo-"))
+    directory.chmod(0o755)
+    # Created here, so it belongs to this machine's network; the view server, which lives in the lab's, inherits it.
+    outward = _listening(given.port)
+    port = outward.getsockname()[1]
+    if outward.fileno() != PASSED_FD:
+        os.dup2(outward.fileno(), PASSED_FD)
+    os.set_inheritable(PASSED_FD, True)  # noqa: FBT003 - os's own signature
+    os.environ["VERGE_DEMO_FD"] = str(PASSED_FD)
+    child = os.fork()
+    if not child:
+        command = [sys.executable, "-m", "demo.inside", str(directory), str(port), *(["--once"] if given.once else [])]
+        os._exit(enter.enter(command))
+    try:
+        return _wait(child)
+    finally:
+        shutil.rmtree(directory, ignore_errors=True)
+
+
+def _wait(child: int) -> int:
+    """Ctrl-C reaches the whole group; this process only waits for the others to leave in order."""
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda received, _: _pass_on(child, received))
+    _, status = os.waitpid(child, 0)
+    return os.waitstatus_to_exitcode(status)
+
+
+def _pass_on(child: int, number: int) -> None:
+    if number != signal.SIGINT or not sys.stdin.isatty():
+        os.kill(child, number)
+
+
+def _listening(port: int) -> socket.socket:
+    for candidate in (port, 0):
+        bound = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+        bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            bound.bind(("127.0.0.1", candidate))
+        except OSError:
+            bound.close()
+            continue
+        return bound
+    raise SystemExit("demo: no port on 127.0.0.1 can be had")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

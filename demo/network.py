@@ -1,0 +1,106 @@
+"""What the cloud controller says its network is: one flat network, three hypervisors, two tenants."""
+
+from dataclasses import dataclass
+from typing import Any
+
+ZONE = "zone-a"
+ANYWHERE = "0.0.0.0/0"
+
+
+@dataclass(frozen=True, slots=True)
+class Vm:
+    name: str
+    id: str
+    node: str
+    mac: str
+    ip: str
+    groups: tuple[str, ...]
+    account: str = "000111222333"
+
+    @property
+    def interface(self) -> str:
+        return f"vn_{self.id[:10]}"
+
+
+def _vm(number: int, name: str, node: str, group: str, account: str = "000111222333") -> Vm:
+    return Vm(
+        name, f"i-0000{number:04x}", node, f"d0:0d:00:00:00:{number:02x}", f"10.111.101.{number}", (group,), account
+    )
+
+
+VMS = (
+    _vm(11, "web-1", "nc-1", "sg-web"),
+    _vm(12, "app-1", "nc-1", "sg-app"),
+    _vm(13, "web-2", "nc-2", "sg-web"),
+    _vm(14, "db", "nc-2", "sg-db"),
+    _vm(15, "app-2", "nc-3", "sg-app"),
+    _vm(16, "guest", "nc-3", "sg-guest", "000999888777"),
+)
+
+
+def rule(protocol: str, port: int | None = None, **peer: str) -> dict[str, Any]:
+    ports = {} if port is None else {"from_port": port, "to_port": port}
+    return {"protocol": protocol, **ports, **peer}
+
+
+DB_RULES = [rule("tcp", 5432, group="sg-app")]
+GUEST_MAY_ASK_DB = rule("tcp", 5432, cidr="10.111.101.16/32")
+
+GROUPS: dict[str, dict[str, Any]] = {
+    "sg-web": {
+        "name": "web",
+        "account": "000111222333",
+        "ingress": [rule("tcp", 80, cidr=ANYWHERE), rule("icmp", cidr=ANYWHERE)],
+    },
+    "sg-app": {"name": "app", "account": "000111222333", "ingress": [rule("tcp", 8000, group="sg-web")]},
+    "sg-db": {"name": "db", "account": "000111222333", "ingress": DB_RULES},
+    "sg-guest": {"name": "guest", "account": "000999888777", "ingress": []},
+}
+
+
+def db_group(*rules: dict[str, Any]) -> dict[str, Any]:
+    return {**GROUPS["sg-db"], "ingress": list(rules)}
+
+
+def put(kind: str, key: str, value: dict[str, Any]) -> dict[str, Any]:
+    return {"op": "put", "kind": kind, "id": key, "value": value}
+
+
+def nodes() -> list[dict[str, Any]]:
+    return [
+        put(
+            "network",
+            "network",
+            {
+                "dns_servers": ["10.111.1.1"],
+                "public_ips": ["10.111.101.91-10.111.101.99"],
+                "metadata": {"host": "10.111.1.1"},
+            },
+        ),
+        put(
+            "zone",
+            ZONE,
+            {"subnet": "10.111.0.0/16", "gateway": "10.111.0.1", "private_ips": ["10.111.101.11-10.111.101.60"]},
+        ),
+        *(put("node", f"nc-{n}", {"zone": ZONE, "address": f"10.111.0.{100 + n}"}) for n in (1, 2, 3)),
+    ]
+
+
+def instances() -> list[dict[str, Any]]:
+    return [
+        *(put("group", key, value) for key, value in GROUPS.items()),
+        *(
+            put(
+                "instance",
+                vm.id,
+                {
+                    "node": vm.node,
+                    "mac": vm.mac,
+                    "private_ip": vm.ip,
+                    "groups": list(vm.groups),
+                    "account": vm.account,
+                },
+            )
+            for vm in VMS
+        ),
+    ]
