@@ -37,7 +37,8 @@ def main() -> int:
     os.environ["VERGE_DEMO_FD"] = str(PASSED_FD)
     child = os.fork()
     if not child:
-        command = [sys.executable, "-m", "demo.inside", str(directory), str(port), *(["--once"] if given.once else [])]
+        command = [sys.executable, "-m", "demo.inside", str(directory), str(port), str(os.getpid())]
+        command += ["--once"] if given.once else []
         os._exit(enter.enter(command))
     try:
         return _wait(child)

@@ -19,6 +19,7 @@ def main() -> int:
     parser = argparse.ArgumentParser()
     parser.add_argument("directory", type=Path)
     parser.add_argument("port", type=int)
+    parser.add_argument("outside", type=int, help="the process outside whose child is the lab's first")
     parser.add_argument("--once", action="store_true")
     given = parser.parse_args()
     leave = threading.Event()
@@ -33,7 +34,7 @@ def main() -> int:
                 _complain(screen, given.directory)
             if given.once:
                 return 1 if screen.broken else 0
-            _invite(screen, cloud, given.port)
+            _invite(screen, cloud, given.port, given.outside)
             leave.wait()
         except NotReady as reason:
             screen.say(str(reason), "red")
@@ -69,11 +70,12 @@ def _complain(screen: Screen, directory: Path) -> None:
         screen.say("\n".join(log.read_text(errors="replace").splitlines()[-12:]), "dim")
 
 
-def _invite(screen: Screen, cloud: Cloud, port: int) -> None:
+def _invite(screen: Screen, cloud: Cloud, port: int, outside: int) -> None:
     """What to look at, as lines that work when pasted into another terminal of this machine."""
     url = f"http://127.0.0.1:{port}"
     token = f'"Authorization: Bearer $(cat {cloud.data / "admin.token"})"'
     agent = cloud.directory / "nc-2" / "agent.sock"
+    namespaces = "-n -m -p" if os.getuid() == 0 else "-U --preserve-credentials -n -m -p"
     screen.say()
     screen.say("It stays up until Ctrl-C. To explore, in another terminal:", "bold")
     for what, line in (
@@ -88,7 +90,10 @@ def _invite(screen: Screen, cloud: Cloud, port: int) -> None:
         ),
         ("the agent of nc-2, on its hypervisor", f"curl -s --unix-socket {agent} http://agent/v1/status"),
         ("its ruleset, wanted and observed", f"curl -s --unix-socket {agent} http://agent/v1/ruleset"),
-        ("a shell inside the VM web-1", f"nsenter -t {os.getpid()} -a ip netns exec {VMS[0].interface} bash"),
+        (
+            "a shell inside the VM web-1",
+            f"nsenter -t $(pgrep -P {outside}) {namespaces} ip netns exec {VMS[0].interface} bash",
+        ),
     ):
         screen.say(f"  {paint(what, 'dim')}")
         screen.say(f"    {line}")

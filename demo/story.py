@@ -135,7 +135,8 @@ class Story:
             return
         change = self.cloud.get(f"/v1/updates/{outcome['revision']}")
         took = [f"{node} {found['ms']:.0f} ms" for node, found in change["nodes"].items() if found]
-        self.screen.fact(f"{text}; POST to in force everywhere: {outcome['waited_ms']:.0f} ms ({', '.join(took)})")
+        stages = f" ({', '.join(took)})" if took else ""
+        self.screen.fact(f"{text}; POST to in force everywhere: {outcome['waited_ms']:.0f} ms{stages}")
 
     def said(self, what: str, expected: str, found: str) -> None:
         self.screen.outcome(what, expected, found)
