@@ -11,10 +11,13 @@ from collections.abc import Awaitable, Callable
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from verge.contract.report import Failure
+from viewserver.bases import AGE, MOST, REVISIONS
 from viewserver.compile.held import Held
+from viewserver.model.change import Change
 from viewserver.model.convergence import Told
 from viewserver.model.network import Network
-from viewserver.replica import PROGRESS, RECENT_CHANGES, Recent, Replica
+from viewserver.model.updates import rewind
+from viewserver.replica import PROGRESS, Replica
 from viewserver.settings import Settings
 from viewserver.store import HistoryPruned, StoreError
 from viewserver.store.changes import CHANNEL as CHANGES
@@ -49,14 +52,13 @@ class Follower:
         began = time.monotonic()
         async with database.snapshot() as conn:
             stored = await load_network(conn)
-            changes = await changes_page(conn, None, RECENT_CHANGES)
+            changes = await _recent_changes(conn, stored)
             reports = await load_reports(conn)
-        replica = Replica(settings, clock, held_from(stored))
+        replica = Replica(settings, clock, held_before(stored, changes))
+        for change in changes:
+            replica.adopt(change)
         for report in reports:
             replica.hear(report.node, told_from(report))
-        for change in reversed(changes):
-            if change.epoch == stored.epoch:
-                replica.remember(Recent.of(change))
         log.info(
             "loaded revision=%d epoch=%d objects=%d ms=%.0f",
             stored.revision,
@@ -111,7 +113,7 @@ class Follower:
         async with self.database.snapshot() as conn:
             stored = await load_network(conn)
         before = self.replica.held
-        self.replica.begin_epoch(held_from(stored))
+        self.replica.begin_epoch(held_before(stored, []))
         log.warning(
             "reloaded revision=%d epoch=%d in place of revision=%d epoch=%d",
             stored.revision,
@@ -131,9 +133,25 @@ class Follower:
             self.replica.progress.wake([PROGRESS])
 
 
-def held_from(stored: Stored) -> Held:
+async def _recent_changes(conn: AsyncConnection, stored: Stored) -> list[Change]:
+    """The records of this epoch that deltas may be based on, oldest first."""
+    found: list[Change] = []
+    while len(found) < MOST:
+        page = await changes_page(conn, found[-1].revision if found else None, REVISIONS)
+        found += [change for change in page if change.epoch == stored.epoch]
+        if len(page) < REVISIONS or page[-1].epoch != stored.epoch or page[0].at - page[-1].at > AGE:
+            break
+    return found[::-1]
+
+
+def held_before(stored: Stored, changes: list[Change]) -> Held:
+    """The network as it was before these, the last changes: folding them gives what is stored, and every state between."""
     network = Network.from_objects({(kind, key): value for kind, key, value in stored.objects})  # type: ignore[misc]
-    return Held.of(stored.epoch, stored.revision, network, stored.versions)
+    for change in reversed(changes):
+        network = rewind(network, change.operations)
+    revision = stored.revision - len(changes)
+    older = {node: version for node, version in stored.versions.items() if version <= revision}
+    return Held.of(stored.epoch, revision, network, older)
 
 
 def told_from(report: StoredReport) -> Told:

@@ -11,8 +11,12 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 
+import orjson
+
 from verge.contract.etag import ETag
+from viewserver.bases import Bases
 from viewserver.compile.derived import Derived
+from viewserver.compile.difference import difference
 from viewserver.compile.held import Held
 from viewserver.model.change import Change
 from viewserver.model.convergence import Facts, Pending, Told, touched_objects
@@ -59,6 +63,7 @@ class Replica:
         self._heard: dict[str, float] = {}
         self._started = time.monotonic()
         self._rendered: dict[str, tuple[ETag, bytes]] = {}
+        self.bases = Bases(held)
         for node in held.derived.digests:
             self._remember_etag(node)
 
@@ -67,6 +72,7 @@ class Replica:
     def adopt(self, change: Change, derived: Derived | None = None) -> None:
         """Take in the next change record; with `derived` if it is known already. Wakes those whose view it changes."""
         self.held = self.held.fold(change) if derived is None else self.held.committed(change, derived)
+        self.bases.add(self.held, change.at)
         self.remember(Recent.of(change))
         gone = [item.id for item in change.operations if item.kind == "node" and item.after is None]
         for node in gone:
@@ -81,6 +87,7 @@ class Replica:
     def begin_epoch(self, held: Held) -> None:
         """History was rewound, or records are missing: start again from what Postgres holds."""
         self.held = held
+        self.bases = Bases(held)
         self.recent.clear()
         self._pending.clear()
         self._rendered.clear()
@@ -103,7 +110,7 @@ class Replica:
 
     def _remember_etag(self, node: str) -> None:
         etag = self.held.etag(node)
-        if etag is not None:
+        if etag is not None and etag.version:
             self.known_etags[node].append(etag)
 
     # --- views ---
@@ -117,6 +124,17 @@ class Replica:
         if found is None or found[0] != etag:
             found = self._rendered[node] = (etag, self.held.derived.render(node))
         return found
+
+    def delta(self, node: str, bases: "Iterable[ETag]") -> tuple[ETag, ETag, bytes] | None:
+        """For the newest of these bases that is known: (that base, the view's validator now, the delta as JSON)."""
+        etag = self.held.etag(node)
+        if etag is None:
+            return None
+        for base in sorted(bases, key=lambda one: one.version, reverse=True):
+            then = self.bases.find(node, base)
+            if then is not None:
+                return base, etag, orjson.dumps(difference(then, self.held.derived, node))
+        return None
 
     def stale_seconds(self) -> float:
         """How long this replica has not known whether it is at the head; below a few seconds it is."""

@@ -10,9 +10,9 @@ Addresses are plain integers here (see RFC 791 for the order of octets): a set o
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 
-from verge.contract.digest import Digest, canonical, fold, raw_leaf
+from verge.contract.digest import Digest, fold, raw_leaf
 
 
 def parse_address(text: str) -> int:
@@ -44,6 +44,12 @@ class Block:
     def of(prefix: int, octets: Iterable[int]) -> "Block":
         packed = bytes(sorted(octets))
         return Block(packed, raw_leaf(prefix.to_bytes(3, "big") + packed))
+
+
+@lru_cache(maxsize=16384)
+def _block_json(prefix: int, octets: bytes) -> bytes:
+    begin = f'"{prefix >> 16}.{prefix >> 8 & 255}.{prefix & 255}.'
+    return ",".join(f'{begin}{octet}"' for octet in octets).encode()
 
 
 class Members:
@@ -129,8 +135,11 @@ class Members:
 
     @cached_property
     def json(self) -> bytes:
-        """The set as a view carries it: a JSON array of dotted quads. Rendered once for all nodes that see it."""
-        return canonical(self.texts())
+        """The set as a view carries it: a JSON array of dotted quads in numerical order. Rendered once for all nodes that
+        see it, and after a change only the blocks that differ."""
+        return (
+            b"[" + b",".join(_block_json(prefix, self._blocks[prefix].octets) for prefix in sorted(self._blocks)) + b"]"
+        )
 
     def texts(self) -> list[str]:
         """Dotted quads, in numerical order: the form a view carries."""

@@ -9,9 +9,11 @@ as they travel, so a reader that knows fewer fields than the writer still agrees
 """
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from ipaddress import IPv4Address, IPv4Network
 from typing import Any, Final, Literal, NewType
+
+import orjson
 
 from verge.contract.digest import Digest, fold, leaf
 from verge.contract.members import Members
@@ -113,6 +115,8 @@ class View:
     members: Mapping[GroupId, Members]
     digest: str
     """As an ETag carries it: the first 32 hex digits of the root digest."""
+    wire: "Wire" = field(compare=False, repr=False)
+    """What the values were read from; unchanged parts are shared between versions."""
 
     @classmethod
     def parse(cls, wire: Any) -> "View":
@@ -121,35 +125,70 @@ class View:
             raise ViewInvalid("", "a view is a JSON object")
         if wire.get("schema") != SCHEMA:
             raise ViewInvalid("/schema", f"this code reads schema {SCHEMA}, not {wire.get('schema')!r}")
-        read = _Reader()
-        members = {
-            GroupId(name): read.at(f"/members/{name}", Members.parse, texts)
-            for name, texts in read.mapping(wire, "members").items()
-        }
-        parts = Digests(
-            host=leaf(wire.get("host")),
-            network=leaf(wire.get("network")),
-            zone=leaf(wire.get("zone")),
-            instances=section(read.mapping(wire, "instances")),
-            groups=section(read.mapping(wire, "groups")),
+        node = at("/node", _text, wire.get("node"))
+        parts = {name: wire.get(name) for name in PARTS}
+        objects = {name: mapping(wire, name) for name in SECTIONS}
+        members = {GroupId(name): read_members(name, texts) for name, texts in mapping(wire, "members").items()}
+        leaves = {name: {key: leaf(value) for key, value in found.items()} for name, found in objects.items()}
+        return cls.of(
+            Wire(node, parts, {name: leaf(value) for name, value in parts.items()}, objects, leaves),
+            host=read_part("host", parts["host"]),
+            network=read_part("network", parts["network"]),
+            zone=read_part("zone", parts["zone"]),
+            instances={
+                InstanceId(key): read_object("instances", key, one) for key, one in objects["instances"].items()
+            },
+            groups={GroupId(key): read_object("groups", key, one) for key, one in objects["groups"].items()},
+            members=members,
+        )
+
+    @classmethod
+    def of(  # one argument for each part of a view
+        cls,
+        wire: "Wire",
+        host: ViewHost,
+        network: ViewNetwork,
+        zone: ViewZone,
+        instances: Mapping[InstanceId, ViewInstance],
+        groups: Mapping[GroupId, ViewGroup],
+        members: Mapping[GroupId, Members],
+    ) -> "View":
+        """From parts that were read already. The digest is folded anew from the leaves; nothing is hashed twice."""
+        digests = Digests(
+            host=wire.part_leaves["host"],
+            network=wire.part_leaves["network"],
+            zone=wire.part_leaves["zone"],
+            instances=fold(wire.leaves["instances"].items()),
+            groups=fold(wire.leaves["groups"].items()),
             members=fold((name, value.digest) for name, value in members.items()),
         )
-        node = NodeName(read.at("/node", _text, wire.get("node")))
         return cls(
-            node=node,
-            host=read.at("/host", _host, wire.get("host")),
-            network=read.at("/network", _network, wire.get("network")),
-            zone=read.at("/zone", _zone, wire.get("zone")),
-            instances={
-                InstanceId(name): read.at(f"/instances/{name}", _instance, value, name)
-                for name, value in wire["instances"].items()
-            },
-            groups={
-                GroupId(name): read.at(f"/groups/{name}", _group, value, name) for name, value in wire["groups"].items()
-            },
-            members=members,
-            digest=root_digest(node, parts),
+            NodeName(wire.node), host, network, zone, instances, groups, members, root_digest(wire.node, digests), wire
         )
+
+    def to_bytes(self) -> bytes:
+        """The whole view as JSON: what `parse` read, or would have read had it come whole."""
+        whole: dict[str, Any] = {"schema": SCHEMA, "node": self.wire.node, **self.wire.parts, **self.wire.objects}
+        whole["members"] = {name: orjson.Fragment(value.json) for name, value in self.members.items()}
+        return orjson.dumps(whole)
+
+
+PARTS: Final = ("host", "network", "zone")
+"""The parts of a view that are one value."""
+SECTIONS: Final = ("instances", "groups")
+"""The parts that are objects by id; `members`, sets by group, is the one part of its kind."""
+
+
+@dataclass(frozen=True, slots=True)
+class Wire:
+    """A view's JSON values and their digests, without the members."""
+
+    node: str
+    parts: Mapping[str, Any]
+    part_leaves: Mapping[str, Digest]
+    objects: Mapping[str, Mapping[str, Any]]
+    """By section, then by id."""
+    leaves: Mapping[str, Mapping[str, Digest]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,11 +201,6 @@ class Digests:
     instances: Digest
     groups: Digest
     members: Digest
-
-
-def section(objects: Mapping[str, Any]) -> Digest:
-    """The digest of a section of objects by id, from their JSON values."""
-    return fold((name, leaf(value)) for name, value in objects.items())
 
 
 def root_digest(node: str, parts: Digests) -> str:
@@ -202,22 +236,38 @@ def format_range(pair: Range) -> str:
     return str(pair[0]) if pair[0] == pair[1] else f"{pair[0]}-{pair[1]}"
 
 
-class _Reader:
-    """Turns the errors of reading one part into ViewInvalid with that part's pointer."""
+def mapping(wire: Mapping[str, Any], name: str, pointer: str = "") -> dict[str, Any]:
+    """An object within an object. Raises ViewInvalid."""
+    value = wire.get(name)
+    if not isinstance(value, dict):
+        raise ViewInvalid(f"{pointer}/{name}", "must be an object")
+    return value
 
-    def mapping(self, wire: dict[str, Any], name: str) -> dict[str, Any]:
-        value = wire.get(name)
-        if not isinstance(value, dict):
-            raise ViewInvalid(f"/{name}", "must be an object")
-        return value
 
-    def at(self, pointer: str, read: Any, *values: Any) -> Any:
-        try:
-            return read(*values)
-        except KeyError as absent:
-            raise ViewInvalid(pointer, f"lacks {absent}") from absent
-        except (ValueError, TypeError, AttributeError) as wrong:
-            raise ViewInvalid(pointer, str(wrong)) from wrong
+def at(pointer: str, read: Any, *values: Any) -> Any:
+    """Read one part; what is wrong with it becomes ViewInvalid with that part's pointer."""
+    try:
+        return read(*values)
+    except KeyError as absent:
+        raise ViewInvalid(pointer, f"lacks {absent}") from absent
+    except (ValueError, TypeError, AttributeError) as wrong:
+        raise ViewInvalid(pointer, str(wrong)) from wrong
+
+
+def read_part(name: str, wire: Any) -> Any:
+    """One of PARTS. Raises ViewInvalid."""
+    return at(f"/{name}", {"host": _host, "network": _network, "zone": _zone}[name], wire)
+
+
+def read_object(section: str, key: str, wire: Any) -> Any:
+    """One object of SECTIONS. Raises ViewInvalid."""
+    return at(f"/{section}/{key}", {"instances": _instance, "groups": _group}[section], wire, key)
+
+
+def read_members(group: str, texts: Any) -> Members:
+    """Raises ViewInvalid."""
+    members: Members = at(f"/members/{group}", Members.parse, texts)
+    return members
 
 
 def _text(value: Any) -> str:

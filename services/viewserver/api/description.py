@@ -130,6 +130,7 @@ VIEW: dict[str, Any] = {
         _parameter("path", "node", "The node's name"),
         _parameter("query", "wait", "Seconds, as Prefer: wait"),
         _parameter("header", "If-None-Match", "The ETag of the view held"),
+        _parameter("header", "A-IM", "`verge-delta`: a delta based on one of these views is welcome (RFC 3229)"),
         _parameter("header", "Prefer", "`wait=30`: hold the request for so many seconds, 60 at most"),
         _parameter("header", "Verge-Revision", "The last revision seen: a replica that is behind it catches up first"),
         _parameter("header", "Verge-Applied", "The ETag applied: reports plain success"),
@@ -140,6 +141,23 @@ VIEW: dict[str, Any] = {
             "headers": _ANSWER_HEADERS,
             "content": {
                 "application/json": {"schema": {"type": "object", "properties": {"schema": {"const": SCHEMA}}}}
+            },
+        },
+        "226": {
+            "description": "The difference to the view named by Delta-Base",
+            "headers": {
+                **_ANSWER_HEADERS,
+                "IM": {"description": "`verge-delta`", "schema": {"type": "string"}},
+                "Delta-Base": {"description": "The ETag of the view it is based on", "schema": {"type": "string"}},
+            },
+            "content": {
+                "application/json": {
+                    "schema": {
+                        "type": "object",
+                        "required": ["set", "unset", "members"],
+                        "properties": {name: {"type": "object"} for name in ("set", "unset", "members")},
+                    }
+                }
             },
         },
         "304": {"description": "Nothing newer for this node", "headers": _ANSWER_HEADERS},

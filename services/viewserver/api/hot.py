@@ -12,6 +12,7 @@ from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
 from urllib.parse import parse_qs, unquote
 
+from verge.contract.delta import IM
 from verge.contract.etag import At, ETag
 from verge.contract.report import Report
 from viewserver.api import problems
@@ -82,7 +83,7 @@ class ViewRoute:
                         if etag is None:
                             raise UnknownObject(f"node {node} does not exist")
                         if etag not in held:
-                            return self._whole(replica, node)
+                            return self._newer(replica, node, held if "verge-delta" in headers.get("a-im", "") else [])
                         if ticket.done() or time.monotonic() >= deadline:
                             return 304, _headers(replica, etag), b""
                         await asyncio.wait(
@@ -93,7 +94,13 @@ class ViewRoute:
         finally:
             gone.cancel()
 
-    def _whole(self, replica: Replica, node: str) -> tuple[int, dict[str, str], bytes]:
+    def _newer(self, replica: Replica, node: str, bases: list[ETag]) -> tuple[int, dict[str, str], bytes]:
+        """The delta from a base that the node holds, or the whole view; never a gap."""
+        found = replica.delta(node, bases) if bases else None
+        if found is not None:
+            base, etag, body = found
+            headers = {"im": IM, "delta-base": str(base), "content-type": "application/json"}
+            return 226, {**_headers(replica, etag), **headers}, body
         rendered = replica.rendered(node)
         if rendered is None:
             raise UnknownObject(f"node {node} does not exist")

@@ -31,6 +31,7 @@ class Held:
 
     @classmethod
     def of(cls, epoch: int, revision: int, network: Network, versions: dict[str, int]) -> Held:
+        """`versions` may lack nodes whose version is yet to be folded in; until then it is 0."""
         known = {node: version for node, version in versions.items() if network.node(node) is not None}
         return cls(epoch, revision, Derived.of(network), HashTrieMap(known))
 
@@ -63,4 +64,4 @@ class Held:
     def etag(self, node: str) -> ETag | None:
         """The validator of a node's view, or None where there is no such node."""
         digest = self.derived.digests.get(node)
-        return None if digest is None else ETag(self.epoch, self.versions[node], digest)
+        return None if digest is None else ETag(self.epoch, self.versions.get(node, 0), digest)
