@@ -54,6 +54,8 @@ def _complete(document: dict[str, Any]) -> dict[str, Any]:
     paths["/v1/nodes/{node}/view"] = {"get": VIEW}
     for path, operations in paths.items():
         for operation in operations.values():
+            for content in operation.get("requestBody", {}).get("content", {}).values():
+                schemas |= content["schema"].pop("$defs", {})  # where its references look for them
             responses = operation.setdefault("responses", {})
             responses.pop("422", None)
             responses["default"] = {
