@@ -1,0 +1,103 @@
+"""Enforcement on the nodes of a lab: a small cloud whose policy a test changes and puts into force."""
+
+from __future__ import annotations
+
+from contextlib import ExitStack
+from itertools import count
+from types import TracebackType
+from typing import Any, Self
+
+from lab.build import Lab, Vm
+from lab.host import Host
+from nodeagent.enforcement import Enforcement, Outcome
+from nodeagent.state.host import HostFacts
+from tests.unit.nodeagent.wires import wire
+from verge.contract.view import View
+
+FACTS = HostFacts("br0", "br0", uplinks=("up0",))
+_clock = count(1_700_000_000)
+
+
+def instance_of(vm: Vm) -> str:
+    return vm.interface.removeprefix("vn_")
+
+
+class Node:
+    """One hypervisor's enforcement. Everything that touches the kernel happens inside its namespace."""
+
+    def __init__(self, host: Host) -> None:
+        self.host = host
+        with host.entered():
+            self.enforcement = Enforcement(FACTS)
+
+    def apply(self, view: View | None) -> Outcome:
+        with self.host.entered():
+            return self.enforcement.apply(view, clock_seconds=next(_clock))
+
+    def resync(self, view: View | None) -> Outcome:
+        with self.host.entered():
+            return self.enforcement.resync(view, clock_seconds=next(_clock))
+
+    def plan(self, view: View | None) -> tuple[str, ...]:
+        with self.host.entered():
+            return self.enforcement.plan(view).steps
+
+    def moved(self) -> bool:
+        with self.host.entered():
+            return self.enforcement.moved()
+
+    def restart(self) -> None:
+        """As after kill -9 with every memory lost."""
+        self.enforcement.close()
+        with self.host.entered():
+            self.enforcement = Enforcement(FACTS)
+
+
+class Cloud:
+    """`groups` and `groups_of` (by interface) are the policy; `enforce` makes the nodes' kernels match it."""
+
+    def __init__(self, lab: Lab, vms: list[Vm]) -> None:
+        self.lab = lab
+        self.vms = list(vms)
+        self.groups: dict[str, dict[str, Any]] = {}
+        self.groups_of: dict[str, list[str]] = {}
+        self.extra_members: dict[str, list[str]] = {}
+        self.network: dict[str, Any] = {}
+        self._open = ExitStack()
+        self.nodes = {host.name: Node(host) for host in lab.nodes}
+        for node in self.nodes.values():
+            self._open.callback(node.enforcement.close)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        self._open.close()
+
+    def view(self, node: str) -> View:
+        members = {
+            name: [str(vm.ip) for vm in self.vms if name in self.groups_of.get(vm.interface, ())]
+            + self.extra_members.get(name, [])
+            for name in self.groups
+        }
+        instances = {
+            instance_of(vm): {
+                "mac": vm.mac,
+                "private_ip": str(vm.ip),
+                "elastic_ip": None,
+                "interface": vm.interface,
+                "groups": self.groups_of.get(vm.interface, []),
+                "account": "a",
+            }
+            for vm in self.vms
+            if vm.node == node
+        }
+        host = str(self.lab[node].addresses("br0")[0].ip)
+        return View.parse(wire(instances, self.groups, members, host=host, **self.network))
+
+    def enforce(self, *nodes: str) -> dict[str, Outcome]:
+        """On all nodes, or these. Every one must have applied it wholly."""
+        outcomes = {name: self.nodes[name].apply(self.view(name)) for name in nodes or self.nodes}
+        for name, outcome in outcomes.items():
+            assert outcome.state == "applied", f"{name}: {outcome}"
+        return outcomes
