@@ -2,6 +2,7 @@
 
     prerouting −150      from an instance: egress rules, at each packet; replies of flows to it: their stamp, or the mirror
     input 0              from any instance to this host itself
+    output 0             from this host itself to an instance: stamped, if the host may
     postrouting 150      to an instance: the flow's stamp, or its ingress rules, which stamp it
 
 Bridged packets pass here through br_netfilter, with the bridge as `iifname`; the address is the identity, since the bridge
@@ -41,6 +42,7 @@ from verge.contract.view import ViewInstance
 
 PREROUTING = Hook("prerouting", -150)  # conntrack (−200) knows the flow, nothing is translated yet (−100)
 INPUT = Hook("input", 0)
+OUTPUT = Hook("output", 0)  # behind destination translation (-100)
 POSTROUTING = Hook("postrouting", 150)  # behind source translation (100)
 
 _REPLY = equals(Field.CT_DIRECTION, "reply")
@@ -79,14 +81,21 @@ def base_chains(*, vm_to_host: bool, host_to_vm: bool) -> dict[str, Chain]:
         ),
         "input": Chain((rule(within("instances4", Field.IP_SADDR), Jump("to_host")),), INPUT),
         "to_host": Chain((rule(_REPLY, ACCEPT), rule(ACCEPT if vm_to_host else DROP))),
+        # stamped here, where nothing but the host's own packets comes by: in postrouting a bridged packet that claims the
+        # host's address looks the same (br_netfilter gives it no input interface)
+        "output": Chain(
+            _when(
+                host_to_vm,
+                rule(within("local4", Field.IP_DADDR), equals(Field.CT_DIRECTION, "original"), Goto("pass_in")),
+            ),
+            OUTPUT,
+        ),
         "postrouting": Chain((rule(within("local4", Field.IP_DADDR), Jump("to_vm")),), POSTROUTING),
         "to_vm": Chain(
             (
                 rule(_REPLY, Goto("to_vm_reply")),
                 rule(within(generations.VALID, Field.IP_DADDR, Field.CT_MARK), ACCEPT),
                 rule(_RELATED, DROP),
-                # not by source address: anyone on the network could write the host's
-                *_when(host_to_vm, rule(equals(Field.IIF, 0), Goto("pass_in"))),
                 rule(Dispatch(Field.IP_DADDR, "vm_in")),
                 rule(DROP),
             )

@@ -13,8 +13,8 @@ from nodeagent.state.rule import Goto, Jump, Verdict
 from nodeagent.state.ruleset import Map, Set, Span, Table
 from verge.contract.members import Members
 
-_ROOTS = ("to_vm", "from_vm_reply")
-"""Chains of `desired.judgement` that stamped flows pass."""
+_ROOTS = ("to_vm", "from_vm_reply", "output")
+"""Chains of `desired.judgement` that stamped flows pass, or that stamp."""
 
 
 def addresses(found: Difference, table: Table, *, drain: bool) -> set[int]:

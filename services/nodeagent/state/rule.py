@@ -34,8 +34,6 @@ class Field(Enum):
 
     IIFNAME = ("iifname", KeyType.IFNAME)
     OIFNAME = ("oifname", KeyType.IFNAME)
-    IIF = ("iif", KeyType.WORD)
-    """An index; 0 for what this host sends itself."""
     DADDR_TYPE = ("fib daddr type", KeyType.WORD)
     """`local` for any address of this host."""
     ETHER_SADDR = ("ether saddr", KeyType.ETHER)

@@ -103,7 +103,6 @@ def packet(
         Field.CT_DIRECTION: "reply" if reply else "original",
         Field.CT_STATE: "established" if reply or mark else "new",
         Field.CT_MARK: mark,
-        Field.IIF: 3,
         Field.DADDR_TYPE: "unicast",
     }
     if protocol == 1:

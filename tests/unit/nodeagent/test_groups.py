@@ -1,12 +1,13 @@
 """What the chains of a view let through equals what its rules say, read one by one."""
 
+from dataclasses import replace
 from typing import Any
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from nodeagent.desired.node import desired
-from nodeagent.state import ownership
+from nodeagent.state import generations, ownership
 from nodeagent.state.rule import Field
 from tests.unit.nodeagent.policy import ANSWERS, FACTS, LOCAL, PEERS, allowed, messages, packet, table_of, wires
 from tests.unit.nodeagent.trace import base
@@ -60,13 +61,20 @@ def test_what_a_view_does_not_allow_to_the_host_is_dropped() -> None:
 
 
 def test_the_host_reaches_instances_if_it_may() -> None:
-    from_host = packet("10.111.0.101", "10.111.101.1", (6, 22, 0))
-    from_host.fields[Field.IIF] = 0
-    forged = packet("10.111.0.101", "10.111.101.1", (6, 22, 0))
+    from_host, forged = (packet("10.111.0.101", "10.111.101.1", (6, 22, 0)) for _ in range(2))
     table = table_of({"instances": {"i-1": instance(1)}})
+    # the plan fills the generations in
+    held = dict(table.maps), dict(table.sets)
+    held[0][generations.CURRENT] = replace(
+        table.maps[generations.CURRENT], elements={from_host.fields[Field.IP_DADDR]: 7}
+    )
+    pairs = frozenset({(from_host.fields[Field.IP_DADDR], 7)})
+    held[1][generations.VALID] = replace(table.sets[generations.VALID], elements=pairs)
+    table = replace(table, maps=held[0], sets=held[1])
+    assert base(table, "output", from_host)
     assert base(table, "postrouting", from_host)
-    assert not base(table, "postrouting", forged)
-    assert not base(table_of({"instances": {"i-1": instance(1)}, "host_to_vm": "deny"}), "postrouting", from_host)
+    assert not base(table, "postrouting", forged), "from the network it does not pass the output chain"
+    assert not table_of({"instances": {"i-1": instance(1)}, "host_to_vm": "deny"}).chains["output"].rules
 
 
 def test_a_range_that_is_a_whole_subnet_does_not_cut_the_host_off() -> None:
