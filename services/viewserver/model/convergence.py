@@ -136,6 +136,10 @@ class Barrier:
     """Nodes that applied it but had to close an object which it touched."""
     unseen: tuple[str, ...]
     """Nodes it affects that were never seen and host no instance; they hold up nothing."""
+    fences: tuple[tuple[str, str], ...] = ()
+    """Addresses that it gave to a new node, and the node that each is still waiting for."""
+    caused: tuple[int, ...] = ()
+    """Changes that complete it; converged means that these are in force as well."""
 
     def to_wire(self) -> dict[str, Any]:
         return {
@@ -146,6 +150,8 @@ class Barrier:
             "laggards": [item.to_wire() for item in self.laggards],
             "exceptions": list(self.exceptions),
             "never_seen": list(self.unseen),
+            "fences": [{"address": address, "waits_for": node} for address, node in self.fences],
+            "caused": list(self.caused),
         }
 
 
@@ -182,7 +188,7 @@ def barrier(
 
 def touched_objects(change: Change) -> frozenset[str]:
     """The change's objects as failures name them."""
-    return frozenset(f"{SECTIONS[item.kind]}/{item.id}" for item in change.operations)
+    return frozenset(f"{SECTIONS[item.kind]}/{item.id}" for item in change.operations if item.kind in SECTIONS)
 
 
 def summary(revision: int, epoch: int, standings: Sequence[Standing], most: int = 100) -> dict[str, Any]:

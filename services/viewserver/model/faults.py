@@ -22,6 +22,9 @@ def pointer_text(pointer: Pointer) -> str:
     return "".join("/" + str(part).replace("~", "~0").replace("/", "~1") for part in pointer)
 
 
+MOST_SAID = 500
+"""Characters of a message that may quote what was sent."""
+
 _PLAIN = {
     "missing": "is missing",
     "unexpected_keyword_argument": "is not a known field",
@@ -42,5 +45,5 @@ def as_faults(error: ValidationError, at: Pointer) -> list[Fault]:
         message = _PLAIN.get(found["type"], found["msg"]).removeprefix("Value error, ")
         if found["type"] in ("literal_error", "enum"):
             message = f"must be {found.get('ctx', {}).get('expected')}"
-        faults.append(Fault((*at, *found["loc"]), message))
+        faults.append(Fault((*at, *found["loc"]), message[:MOST_SAID]))
     return faults

@@ -8,7 +8,7 @@ that it agrees with `check` after any sequence of updates is a property test.
 
 from collections.abc import Iterable, Iterator, Mapping
 from collections.abc import Set as AbstractSet
-from ipaddress import IPv4Address
+from ipaddress import IPv4Address, IPv4Network
 from typing import cast
 
 from verge.contract.view import Range
@@ -94,7 +94,7 @@ class _Scope:
 
 def _settings(scope: _Scope, value: Settings, here: Pointer, touched: Mapping[Key, Pointer]) -> Iterator[Fault]:
     former = scope.before.settings
-    if former is not None and former.public_ips == value.public_ips:
+    if not scope.sure(("network", THE_NETWORK)) or (former is not None and former.public_ips == value.public_ips):
         return
     for address, _ in scope.after.of_kind("elastic_ip"):
         if ("elastic_ip", address) not in touched and not _within(IPv4Address(address), value.public_ips):
@@ -105,15 +105,14 @@ def _settings(scope: _Scope, value: Settings, here: Pointer, touched: Mapping[Ke
 
 def _zone(scope: _Scope, name: str, value: Zone, here: Pointer, touched: Mapping[Key, Pointer]) -> Iterator[Fault]:
     subnet = value.subnet
-    edges = (subnet.network_address, subnet.broadcast_address)
     if value.gateway not in subnet:
         yield Fault((*here, "gateway"), f"{value.gateway} is outside the zone's subnet {subnet}")
-    elif value.gateway in edges and subnet.prefixlen < 31:
+    elif value.gateway in _edges(subnet):
         yield Fault((*here, "gateway"), f"{value.gateway} is the network or broadcast address of {subnet}")
     for index, (low, high) in enumerate(value.private_ips):
         if low not in subnet or high not in subnet:
             yield Fault((*here, "private_ips", index), f"is not wholly inside the zone's subnet {subnet}")
-    if scope.before.zone(name) == value:
+    if not scope.sure(("zone", name)) or scope.before.zone(name) == value:
         return
     for key, instance in scope.after.of_kind("instance"):
         if ("instance", key) in touched or scope.after.zone_of(instance) != name:
@@ -178,7 +177,8 @@ def _instance(scope: _Scope, key: str, value: Instance, here: Pointer) -> Iterat
     if value.zone is None and value.node is None:
         yield Fault((*here, "zone"), "is needed while the instance has no node: it says where its address belongs")
     zone_name = after.zone_of(value)
-    if value.zone is not None and value.node is not None and zone_name not in (None, value.zone):
+    placed = value.node is not None and scope.sure(("node", value.node))
+    if value.zone is not None and placed and zone_name not in (None, value.zone):
         yield Fault((*here, "zone"), f"node {value.node} is in zone {zone_name}, not {value.zone}")
     for group in value.groups:
         if not scope.exists(("group", group)):
@@ -210,11 +210,16 @@ def _out_of_place(address: IPv4Address, zone: Zone) -> str | None:
     """Why an instance in this zone may not have this address; {zone} stands for the zone's name."""
     if address == zone.gateway:
         return "is the gateway of zone {zone}"
-    if address in (zone.subnet.network_address, zone.subnet.broadcast_address):
+    if address in _edges(zone.subnet):
         return "is the network or broadcast address of zone {zone}"
     if not _within(address, zone.private_ips):
         return "is not in the pool of zone {zone}"
     return None
+
+
+def _edges(subnet: IPv4Network) -> tuple[IPv4Address, ...]:
+    """Its network and broadcast address; subnets of one or two addresses have neither (RFC 3021)."""
+    return () if subnet.prefixlen >= 31 else (subnet.network_address, subnet.broadcast_address)
 
 
 def _interface(scope: _Scope, key: str, value: Instance, here: Pointer) -> Iterator[Fault]:

@@ -25,6 +25,7 @@ from viewserver.model.objects import (
     Object,
     SecurityGroup,
     Settings,
+    Withdrawal,
     Zone,
     from_wire,
     to_wire,
@@ -47,6 +48,8 @@ class Network:
     elastic_ip_of: HashTrieMap[str, str] = HashTrieMap()
     """Instance → its elastic IP."""
     by_node_address: HashTrieMap[IPv4Address, str] = HashTrieMap()
+    fenced: HashTrieMap[str, Withdrawal] = HashTrieMap()
+    """Address → the withdrawal that its new holder waits for."""
 
     # --- reading ---
 
@@ -71,6 +74,26 @@ class Network:
 
     def elastic_ip(self, address: str) -> ElasticIp | None:
         return cast(ElasticIp | None, self.get("elastic_ip", address))
+
+    def withdrawal(self, address: str) -> Withdrawal | None:
+        return cast("Withdrawal | None", self.get("withdrawal", address))
+
+    def effective_node(self, key: str) -> str | None:
+        """The node that has the instance in its view: none while it is not placed, or its address is fenced."""
+        instance = self.instance(key)
+        if instance is None or str(instance.private_ip) in self.fenced:
+            return None
+        return instance.node
+
+    def effective_elastic_ip(self, key: str) -> str | None:
+        """The elastic IP that the instance has in views: none while that address is fenced."""
+        address = self.elastic_ip_of.get(key)
+        return None if address is None or address in self.fenced else address
+
+    def holder(self, address: str) -> str | None:
+        """The instance that is meant to have an address: an elastic IP, or a private one."""
+        elastic = self.elastic_ip(address)
+        return elastic.instance if elastic is not None else self.by_private_ip.get(IPv4Address(address))
 
     def of_kind(self, kind: Kind) -> Iterator[tuple[str, Any]]:
         """Every object of a kind, in no order."""
@@ -128,6 +151,8 @@ class Network:
                 return replace(self, elastic_ip_of=self.elastic_ip_of.insert(value.instance, key))
             case Node():
                 return replace(self, by_node_address=self.by_node_address.insert(value.address, key))
+            case Withdrawal() if value.fence is not None:
+                return replace(self, fenced=self.fenced.insert(key, value))
             case _:
                 return self
 
@@ -158,6 +183,8 @@ class Network:
                 return replace(self, elastic_ip_of=_unheld(self.elastic_ip_of, value.instance, key))
             case Node():
                 return replace(self, by_node_address=_unheld(self.by_node_address, value.address, key))
+            case Withdrawal():
+                return replace(self, fenced=self.fenced.discard(key))
             case _:
                 return self
 
@@ -167,7 +194,8 @@ class Network:
         """`GET /v1/model`: {"network": {…} | null, "zones": {…}, "nodes": {…}, "groups": …, "instances": …, "elastic_ips": …}."""
         sections: dict[Kind, dict[str, Any]] = {kind: {} for kind in CLASSES}
         for (kind, key), value in self.objects.items():
-            sections[kind][key] = to_wire(kind, value)
+            if kind in sections:
+                sections[kind][key] = to_wire(kind, value)
         wire: dict[str, Any] = {f"{kind}s": dict(sorted(found.items())) for kind, found in sections.items()}
         wire["network"] = wire.pop("networks").get(THE_NETWORK)
         return wire

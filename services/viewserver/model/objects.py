@@ -116,8 +116,21 @@ class ElasticIp:
     instance: Id | None = None
 
 
-Kind = Literal["network", "zone", "node", "group", "instance", "elastic_ip"]
-Object = Settings | Zone | Node | SecurityGroup | Instance | ElasticIp
+@dataclass(frozen=True, slots=True, config=_CLOSED)
+class Withdrawal:
+    """An address (the id) left a node, which may not have given it up yet. Written by the server beside a cloud's own
+    objects, in the same change; `model.fences` has the rules."""
+
+    node: str
+    """Who held it."""
+    revision: int
+    """The change that took it from that node."""
+    fence: int | None = None
+    """The change that gave it to another node, which must wait; None while nobody does."""
+
+
+Kind = Literal["network", "zone", "node", "group", "instance", "elastic_ip", "withdrawal"]
+Object = Settings | Zone | Node | SecurityGroup | Instance | ElasticIp | Withdrawal
 Key = tuple[Kind, str]
 
 CLASSES: Final[dict[Kind, type[Object]]] = {
@@ -128,7 +141,7 @@ CLASSES: Final[dict[Kind, type[Object]]] = {
     "instance": Instance,
     "elastic_ip": ElasticIp,
 }
-"""Kinds in the order in which a network can be built up: what is referred to comes first."""
+"""The kinds a cloud writes, in the order in which a network can be built up: what is referred to comes first."""
 
 THE_NETWORK: Final = "network"
 """The id of the one object of kind `network`."""
@@ -137,7 +150,7 @@ THE_NETWORK: Final = "network"
 @lru_cache
 def adapter(kind: Kind) -> TypeAdapter[Any]:
     """The kind's parser and serializer. Raises pydantic's ValidationError when used on bad values."""
-    return TypeAdapter(CLASSES[kind])
+    return TypeAdapter(Withdrawal if kind == "withdrawal" else CLASSES[kind])
 
 
 def normal(key: str, value: Object) -> Object:

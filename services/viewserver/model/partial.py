@@ -5,12 +5,14 @@ stand-in, faulty list items and unknown fields are dropped, and the caller ignor
 that were touched. Nothing salvaged is ever kept: an update with one fault is refused whole.
 """
 
-from copy import deepcopy
 from typing import Any, Final
 
 from pydantic import ValidationError
 
 from viewserver.model.objects import CLASSES, Kind, Object, from_wire
+
+UNREAD: Final = "unread.invalid"
+"""A name that nothing has (RFC 2606)."""
 
 STAND_INS: Final[dict[str, Any]] = {
     "dns_servers": [],
@@ -21,15 +23,15 @@ STAND_INS: Final[dict[str, Any]] = {
     "egress": None,
     "subnets": [],
     "additional_protocols": [],
-    "mac": "02:00:00:00:00:00",
+    "mac": "02:75:6e:72:65:61",  # and no other instance's, as far as anyone can tell
     "private_ip": "0.0.0.0",  # noqa: S104 - a stand-in that is never kept
     "address": "0.0.0.0",  # noqa: S104
     "subnet": "0.0.0.0/0",
     "gateway": "0.0.0.0",  # noqa: S104
-    "zone": "unread",
+    "zone": UNREAD,
     "name": "unread",
     "account": "unread",
-    "node": None,
+    "node": UNREAD,
     "instance": None,
     "metadata": None,
     "mac_prefix": "02:00",
@@ -40,7 +42,7 @@ def salvage(kind: Kind, wire: Any, error: ValidationError) -> Object | None:
     """A value with the faulty parts replaced or dropped, or None if nothing can be made of it."""
     if not isinstance(wire, dict):
         return None
-    rest = deepcopy(wire)
+    rest = {name: list(one) if isinstance(one, list) else one for name, one in wire.items()}
     for location in sorted({found["loc"][:2] for found in error.errors()}, key=_last_first):
         if not location:
             return None

@@ -103,12 +103,13 @@ def parse_value(kind: Kind, key: str, wire: Any, at: Pointer) -> tuple[Object | 
 
 def apply(network: Network, parsed: Parsed) -> Applied | Refused:
     """The network with the operations applied, or every fault of the update."""
+    last: dict[Key, Operation] = {(operation.kind, operation.id): operation for operation in parsed.operations}
+    # Of several operations on one object only the last is carried out: an address that an earlier one took for a
+    # moment would otherwise be lost from the indices of the object that holds it all along.
     after = network
-    touched: dict[Key, Pointer] = {}
-    for operation in parsed.operations:
-        key: Key = (operation.kind, operation.id)
-        touched[key] = operation.at
+    for key, operation in last.items():
         after = after.without(*key) if operation.value is None else after.put(*key, operation.value)
+    touched = {key: operation.at for key, operation in last.items()}
     faults = [
         *parsed.faults,
         *(
