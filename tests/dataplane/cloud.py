@@ -63,6 +63,7 @@ class Cloud:
         self.groups_of: dict[str, list[str]] = {}
         self.extra_members: dict[str, list[str]] = {}
         self.network: dict[str, Any] = {}
+        self._addresses = {host.name: str(host.addresses("br0")[0].ip) for host in lab.nodes}
         self._open = ExitStack()
         self.nodes = {host.name: Node(host) for host in lab.nodes}
         for node in self.nodes.values():
@@ -92,8 +93,7 @@ class Cloud:
             for vm in self.vms
             if vm.node == node
         }
-        host = str(self.lab[node].addresses("br0")[0].ip)
-        return View.parse(wire(instances, self.groups, members, host=host, **self.network))
+        return View.parse(wire(instances, self.groups, members, host=self._addresses[node], **self.network))
 
     def enforce(self, *nodes: str) -> dict[str, Outcome]:
         """On all nodes, or these. Every one must have applied it wholly."""
