@@ -9,8 +9,8 @@ import re
 from dataclasses import dataclass
 from typing import Self
 
-_FORM = re.compile(r'(?:W/)?"(\d{1,9})\.(\d{1,18})-([0-9a-f]{32})"')
-_REVISION = re.compile(r"(\d{1,9})\.(\d{1,18})")
+_FORM = re.compile(r'(?:W/)?"(\d{1,9})\.(\d{1,18})-([0-9a-f]{32})"', re.ASCII)
+_REVISION = re.compile(r"(\d{1,9})\.(\d{1,18})", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True, order=True)

@@ -158,18 +158,19 @@ def _named(item: Any, here: Pointer, faults: list[Fault]) -> tuple[Kind | None, 
         faults.append(Fault(here, "must be an object"))
         return None, None
     op, kind, key = item.get("op"), item.get("kind"), item.get("id")
-    if op not in FIELDS:
+    fields = FIELDS.get(op) if isinstance(op, str) else None
+    if fields is None:
         faults.append(Fault((*here, "op"), "must be put or delete"))
-    for name in item.keys() - FIELDS.get(op if isinstance(op, str) else "", FIELDS["put"]):
-        faults.append(Fault((*here, str(name)), f"is not a field of a {op if op in FIELDS else 'put'}"))
-    if kind not in CLASSES:
+    for name in item.keys() - (fields or FIELDS["put"]):
+        faults.append(Fault((*here, str(name)), f"is not a field of a {op if fields else 'put'}"))
+    if not isinstance(kind, str) or kind not in CLASSES:
         faults.append(Fault((*here, "kind"), f"must be one of {', '.join(CLASSES)}"))
         return None, None
     message = wrong_id(kind, key)
     if message:
         faults.append(Fault((*here, "id"), message))
         return kind, None
-    if op not in FIELDS:
+    if fields is None:
         return None, None
     return kind, key
 

@@ -23,6 +23,8 @@ FAULTY = {
     "no op": ({"kind": "zone", "id": "z", "value": {}}, "/operations/0/op", "must be put or delete"),
     "an unknown op": ({**delete("zone", "z"), "op": "merge"}, "/operations/0/op", "must be put or delete"),
     "op of another type": ({**delete("zone", "z"), "op": 7}, "/operations/0/op", "must be put or delete"),
+    "op that is a list": ({**delete("zone", "z"), "op": ["put"]}, "/operations/0/op", "must be put or delete"),
+    "kind that is an object": ({**delete("zone", "z"), "kind": {}}, "/operations/0/kind", "must be one of"),
     "an unknown kind": (put("router", "r"), "/operations/0/kind", "must be one of network, zone"),
     "kind of another type": ({**delete("zone", "z"), "kind": None}, "/operations/0/kind", "must be one of"),
     "an unknown field beside": ({**delete("zone", "z"), "force": True}, "/operations/0/force", "is not a field"),
