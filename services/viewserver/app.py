@@ -12,11 +12,12 @@ from fastapi.responses import HTMLResponse
 from starlette.staticfiles import StaticFiles
 
 from verge import apidocs
-from viewserver.api import convergence, nodes, problems, reading, tokens, updates
+from viewserver.api import convergence, fences, nodes, problems, reading, tokens, updates
 from viewserver.api.context import Json, Server
 from viewserver.api.description import describe
 from viewserver.api.hot import Receive, Scope, Send, ViewRoute
 from viewserver.credentials import Credentials
+from viewserver.fences import Fences
 from viewserver.follow import Follower
 from viewserver.reports import Reports
 from viewserver.settings import Settings
@@ -25,6 +26,7 @@ from viewserver.store.engine import Database
 from viewserver.store.epoch import settle_epoch
 from viewserver.store.migrate import migrate
 from viewserver.update import Updates
+from viewserver.upkeep import Upkeep
 
 log = logging.getLogger(__name__)
 
@@ -41,7 +43,7 @@ def create_routes() -> FastAPI:
         redoc_url=None,
     )
     problems.install(app)
-    for module in (updates, reading, convergence, nodes, tokens):
+    for module in (fences, tokens, reading, convergence, nodes, updates):
         app.include_router(module.router)
 
     @app.get("/healthz", tags=["service"], summary="Alive")
@@ -111,11 +113,14 @@ async def running(settings: Settings) -> AsyncIterator[Application]:
         follower = await Follower.start(database, settings)
         reports = Reports(database, follower.replica)
         routes = create_routes()
-        routes.state.server = Server(settings, database, credentials, follower, Updates(database, follower), reports)
+        updates_ = Updates(database, follower)
+        routes.state.server = Server(settings, database, credentials, follower, updates_, reports)
         _settle_collector()
         tasks = [
             asyncio.create_task(follower.run(credentials.reload), name="follow"),
             asyncio.create_task(reports.run(), name="reports"),
+            asyncio.create_task(Fences(updates_).run(), name="fences"),
+            asyncio.create_task(Upkeep(database).run(), name="upkeep"),
         ]
         for task in tasks:
             task.add_done_callback(_ended)

@@ -38,10 +38,11 @@ class Recent:
     at: datetime
     affected: tuple[str, ...]
     touched: frozenset[str]
+    caused_by: int | None = None
 
     @classmethod
     def of(cls, change: Change) -> "Recent":
-        return cls(change.revision, change.at, change.affected, touched_objects(change))
+        return cls(change.revision, change.at, change.affected, touched_objects(change), change.caused_by)
 
 
 class Replica:
@@ -103,9 +104,7 @@ class Replica:
         while len(self.recent) > RECENT_CHANGES:
             del self.recent[next(iter(self.recent))]
         for node in recent.affected:
-            told = self.told.get(node)
-            applied = told.applied if told and told.epoch == self.held.epoch else 0
-            if self.held.network.node(node) is not None and recent.revision > applied:
+            if self.held.network.node(node) is not None and recent.revision > self.applied(node):
                 self._pending[node].append(Pending(recent.revision, recent.at))
 
     def _remember_etag(self, node: str) -> None:
@@ -168,6 +167,11 @@ class Replica:
             if not self._open[node]:
                 del self._open[node]
             self._heard[node] = time.monotonic()
+
+    def applied(self, node: str) -> int:
+        """The version that the node has applied, in this epoch; 0 for none."""
+        told = self.told.get(node)
+        return told.applied if told is not None and told.epoch == self.held.epoch else 0
 
     def silent(self, node: str) -> bool:
         if node in self._open:

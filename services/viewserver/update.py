@@ -19,10 +19,11 @@ from viewserver.compile.derived import Derived
 from viewserver.compile.difference import difference
 from viewserver.errors import HeadMoved, InUse, KeyReused, Malformed, NotReady
 from viewserver.follow import Follower
-from viewserver.model.change import NewChange
+from viewserver.model import fences
+from viewserver.model.change import NewChange, Recorded
 from viewserver.model.network import Network
 from viewserver.model.objects import Key
-from viewserver.model.updates import Applied, Parsed, Refused, apply
+from viewserver.model.updates import Parsed, Refused, apply
 from viewserver.store.changes import append
 from viewserver.store.engine import Database
 from viewserver.store.head import lock_head
@@ -30,7 +31,15 @@ from viewserver.store.idempotency import recall, remember
 
 log = logging.getLogger(__name__)
 
-Check = Callable[[Network], Parsed]
+
+@dataclass(frozen=True, slots=True)
+class Lift:
+    """Fences to be lifted; those that are no more are passed over."""
+
+    addresses: tuple[str, ...]
+
+
+Check = Callable[[Network], Parsed | Lift]
 """What the request asks of the network as it is under the lock; raises what it refuses."""
 
 
@@ -41,6 +50,8 @@ class Request:
     idempotency_key: str | None = None
     body_digest: bytes = b""
     if_match: int | None = None
+    caused_by: int | None = None
+    """The change that this one completes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,24 +101,25 @@ class Updates:
                     return Answer(**{**known.answer, "affected": tuple(known.answer["affected"])})
             if request.if_match is not None and request.if_match != head.revision:
                 raise HeadMoved(f"the head is at revision {head.revision}, not {request.if_match}")
-            applied, derived, affected = evaluate(base.derived, request.operations(base.network))
+            outcome = evaluate(base.derived, request.operations(base.network), head.revision + 1, replica.applied)
             change = None
             answer = Answer(head.revision, head.epoch, changed=False, affected=())
-            if applied.changed:
-                change = await append(conn, head, NewChange(request.actor, applied.changed, affected))
-                answer = Answer(change.revision, change.epoch, changed=True, affected=affected)
+            if outcome.changed:
+                record = NewChange(request.actor, outcome.changed, outcome.affected, request.caused_by)
+                change = await append(conn, head, record)
+                answer = Answer(change.revision, change.epoch, changed=True, affected=outcome.affected)
             if request.idempotency_key is not None:
                 await remember(conn, request.actor, request.idempotency_key, request.body_digest, answer.to_wire())
         if change is not None:
             if replica.held is base:
-                replica.adopt(change, derived)
+                replica.adopt(change, outcome.derived)
             replica.fresh_at = time.monotonic()
             log.info(
                 "committed revision=%d actor=%s operations=%d affected=%d ms=%.1f",
                 change.revision,
                 change.actor,
                 len(change.operations),
-                len(affected),
+                len(outcome.affected),
                 (time.monotonic() - began) * 1000,
             )
         return answer
@@ -120,22 +132,41 @@ class Updates:
         held = self.follower.replica.held
         if request.if_match is not None and request.if_match != held.revision:
             raise HeadMoved(f"the head is at revision {held.revision}, not {request.if_match}")
-        applied, derived, affected = evaluate(held.derived, request.operations(held.network))
+        parsed = request.operations(held.network)
+        outcome = evaluate(held.derived, parsed, held.revision + 1, self.follower.replica.applied)
         return {
             "revision": held.revision,
             "epoch": held.epoch,
-            "changed": bool(applied.changed),
-            "affected": list(affected),
+            "changed": bool(outcome.changed),
+            "affected": list(outcome.affected),
             "dry_run": True,
-            "views": {node: difference(held.derived, derived, node) for node in affected},
+            "views": {node: difference(held.derived, outcome.derived, node) for node in outcome.affected},
         }
 
 
-def evaluate(base: Derived, parsed: Parsed) -> tuple[Applied, Derived, tuple[str, ...]]:
-    """What these operations make of the network, and which nodes' views they change. Raises Malformed, InUse."""
-    outcome = apply(base.network, parsed)
-    if isinstance(outcome, Refused):
-        raise (InUse if all(fault.in_use for fault in outcome.faults) else Malformed)(outcome.faults)
-    keys: list[Key] = [(item.kind, item.id) for item in outcome.changed]  # type: ignore[misc]
-    derived, affected = base.advance(outcome.network, keys)
-    return outcome, derived, affected
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What operations make of a network, and which nodes' views they change."""
+
+    changed: tuple[Recorded, ...]
+    """The cloud's objects, and the withdrawals that follow from them."""
+    derived: Derived
+    affected: tuple[str, ...]
+
+
+def evaluate(base: Derived, parsed: Parsed | Lift, revision: int, applied: fences.Applied) -> Outcome:
+    """`revision` is the one that the change would make. Raises Malformed, InUse."""
+    before = base.network
+    if isinstance(parsed, Lift):
+        network = fences.granted(before, parsed.addresses)
+        changed = fences.differences(before, network, parsed.addresses)
+    else:
+        result = apply(before, parsed)
+        if isinstance(result, Refused):
+            raise (InUse if all(fault.in_use for fault in result.faults) else Malformed)(result.faults)
+        network = fences.consequences(before, result.network, result.changed, revision, applied)
+        addresses = fences.moved(before, network, result.changed)
+        changed = [*result.changed, *fences.differences(before, network, addresses)]
+    keys: list[Key] = [(item.kind, item.id) for item in changed]  # type: ignore[misc]
+    derived, affected = base.advance(network, keys)
+    return Outcome(tuple(changed), derived, affected)

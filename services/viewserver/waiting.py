@@ -18,7 +18,8 @@ Key = TypeVar("Key", bound=Hashable)
 class Waiting(Generic[Key]):
     def __init__(self) -> None:
         self._waiters: dict[Key, set[asyncio.Future[None]]] = {}
-        self._closed = False
+        self.closed = False
+        """Every ticket is done: the server is stopping."""
         self.woken = 0
         """How many waiters were ever woken by a change: tests assert who was not."""
 
@@ -26,7 +27,7 @@ class Waiting(Generic[Key]):
     def ticket(self, key: Key) -> Iterator[asyncio.Future[None]]:
         """A future that is done once the key is woken, or everything is. Leaving the block takes it out of its set."""
         future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        if self._closed:
+        if self.closed:
             future.set_result(None)
         waiters = self._waiters.setdefault(key, set())
         waiters.add(future)
@@ -46,7 +47,7 @@ class Waiting(Generic[Key]):
 
     def close(self) -> None:
         """Wake everyone, now and from now on: the server is stopping and answers what it has."""
-        self._closed = True
+        self.closed = True
         self.wake(list(self._waiters))
 
     def held(self, key: Key) -> int:

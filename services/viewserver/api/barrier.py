@@ -1,11 +1,12 @@
 """Wait until a change is in force on the nodes it affects, or until the deadline."""
 
 import time
+from dataclasses import replace
 
 from viewserver.api.context import Server
 from viewserver.errors import UnknownObject
 from viewserver.model.convergence import Barrier, barrier
-from viewserver.replica import PROGRESS, Recent
+from viewserver.replica import PROGRESS, Recent, Replica
 from viewserver.store.changes import read_change
 from viewserver.waiting import until
 
@@ -18,23 +19,48 @@ async def wait_for(
     Registers before it looks, so a report that comes in between is not missed; holds no connection while it waits.
     """
     replica = server.replica
+
+    def over() -> bool:
+        return time.monotonic() >= deadline or replica.progress.closed
+
     while True:
         with replica.progress.ticket(PROGRESS) as ticket:
             recent = await find(server, revision)
             if recent is not None:
-                found = barrier(
-                    revision,
-                    replica.facts(recent.affected),
-                    recent.touched,
-                    replica.clock.now(),
-                    quorum=quorum,
-                    allow_degraded=allow_degraded,
-                )
-                if found.converged or time.monotonic() >= deadline:
+                found = _now(replica, recent, quorum=quorum, allow_degraded=allow_degraded)
+                if found.converged or over():
                     return found
-            elif time.monotonic() >= deadline:
+            elif over():
                 raise UnknownObject(f"revision {revision} does not exist; the head is {replica.held.revision}")
             await until(ticket, deadline - time.monotonic())
+
+
+def _now(replica: Replica, recent: Recent, *, quorum: float, allow_degraded: bool) -> Barrier:
+    """The barrier as it stands, with what the change causes: fences that are still up, and the grants that lifted others."""
+    caused = [recent, *(one for one in replica.recent.values() if one.caused_by == recent.revision)]
+    each = [
+        barrier(
+            one.revision,
+            replica.facts(one.affected),
+            one.touched,
+            replica.clock.now(),
+            quorum=quorum,
+            allow_degraded=allow_degraded,
+        )
+        for one in caused
+    ]
+    waiting = tuple(
+        (address, withdrawal.node)
+        for address, withdrawal in sorted(replica.held.network.fenced.items())
+        if withdrawal.fence == recent.revision
+    )
+    return replace(
+        each[0],
+        converged=not waiting and all(one.converged for one in each),
+        laggards=tuple(late for one in each for late in one.laggards),
+        fences=waiting,
+        caused=tuple(one.revision for one in caused[1:]),
+    )
 
 
 async def find(server: Server, revision: int) -> Recent | None:

@@ -124,15 +124,12 @@ class Derived:
         return view.render(self.network, node, {group: self.members_of(group) for group in seen.members})
 
     def _rehoused(self, after: Network, keys: Iterable[Key]) -> set[str]:
-        """Instances that gained or lost an elastic IP."""
+        """Instances that gained or lost an address that is an object of its own: an elastic IP, or one under a fence."""
         found = set()
         for kind, key in keys:
-            if kind == "elastic_ip":
-                for network in (self.network, after):
-                    held = network.elastic_ip(key)
-                    if held is not None and held.instance is not None:
-                        found.add(held.instance)
-        return found
+            if kind in ("elastic_ip", "withdrawal"):
+                found |= {network.holder(key) for network in (self.network, after)}
+        return {holder for holder in found if holder is not None}
 
     def _members(self, after: Network, instances: Iterable[str]) -> HashTrieMap[str, Members]:
         removed: dict[str, set[int]] = {}

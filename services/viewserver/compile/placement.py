@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 
 from viewserver.compile.view import NO_SETTINGS
 from viewserver.model.network import Network
-from viewserver.model.objects import ElasticIp, Instance, Key, Node, SecurityGroup, Settings, Zone
+from viewserver.model.objects import ElasticIp, Instance, Key, Node, SecurityGroup, Settings, Withdrawal, Zone
 
 
 def watchers(network: Network, group: str) -> Iterator[str]:
@@ -43,6 +43,10 @@ def _of_object(network: Network, key: Key) -> Iterator[str]:
             yield from _of_instance(network, name)
         case ElasticIp(instance=instance) if instance is not None:
             yield from _of_instance(network, instance)
+        case Withdrawal():
+            holder = network.holder(name)
+            if holder is not None:
+                yield from _of_instance(network, holder)
         case _:
             return
 

@@ -2,7 +2,8 @@
 
 A node sees the network's settings, its zone, its own instances, their groups, and the member addresses of every group that
 a rule of theirs names; under `same_group_traffic: allow` also the members of its instances' groups. Members are the private
-and elastic addresses of placed instances. Nothing else: no other node's instances, no other tenant's groups.
+and elastic addresses of placed instances; an address that is fenced is nobody's. Nothing else: no other node's instances, no
+other tenant's groups.
 """
 
 from collections.abc import Iterator
@@ -34,7 +35,7 @@ class Sight:
 
 
 def sight(network: Network, node: str) -> Sight:
-    instances = tuple(key for key in network.instances_at(node) if _placed(network, key).node == node)
+    instances = tuple(key for key in network.instances_at(node) if network.effective_node(key) == node)
     groups = {group for key in instances for group in _placed(network, key).groups}
     members = {named for group in groups for named in _names(network, group)}
     if (network.settings or NO_SETTINGS).same_group_traffic == "allow":
@@ -73,7 +74,7 @@ def zone_wire(network: Network, name: str) -> dict[str, Any]:
 
 
 def instance_wire(network: Network, key: str) -> dict[str, Any]:
-    return {**to_wire("instance", _placed(network, key)), "elastic_ip": network.elastic_ip_of.get(key)}
+    return {**to_wire("instance", _placed(network, key)), "elastic_ip": network.effective_elastic_ip(key)}
 
 
 def group_wire(network: Network, key: str) -> dict[str, Any]:
@@ -96,12 +97,11 @@ def private_ranges(network: Network) -> list[tuple[IPv4Address, IPv4Address]]:
 
 
 def member_addresses(network: Network, key: str) -> Iterator[int]:
-    """The addresses by which an instance is a member of its groups; none while it is not placed."""
-    instance = network.instance(key)
-    if instance is None or instance.node is None:
+    """The addresses by which an instance is a member of its groups; none while no node has it in its view."""
+    if network.effective_node(key) is None:
         return
-    yield int(instance.private_ip)
-    elastic = network.elastic_ip_of.get(key)
+    yield int(_placed(network, key).private_ip)
+    elastic = network.effective_elastic_ip(key)
     if elastic is not None:
         yield int(IPv4Address(elastic))
 
