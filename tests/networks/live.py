@@ -1,0 +1,91 @@
+"""A network with everything real: the view server's process with its Postgres, and an agent's on each hypervisor."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from collections.abc import Iterable, Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import Any
+
+import httpx
+
+from demo.cloud import Cloud
+from lab.build import Lab
+from tests.networks.real import plug
+from tests.networks.words import Network
+from tests.oracle.objects import Operation
+
+PATIENCE = 30
+
+
+class Live:
+    """`cloud` holds the processes; what is here is how a test speaks to them."""
+
+    def __init__(self, network: Network, lab: Lab, cloud: Cloud) -> None:
+        self.network = network
+        self.lab = lab
+        self.cloud = cloud
+
+    def post(self, operations: Iterable[Operation]) -> dict[str, Any]:
+        """One update, in force on every node that it affects when this returns."""
+        answer = self.cloud.post(list(operations), wait=PATIENCE)
+        assert answer["converged"], answer
+        return answer
+
+    def offer(self, operations: Iterable[Operation]) -> bool:
+        """One update, not waited for; False where it is refused."""
+        answer = self.cloud.http.post("/v1/updates", json={"operations": list(operations)})
+        if answer.status_code in (409, 422):
+            return False
+        answer.raise_for_status()
+        return True
+
+    def settled(self) -> None:
+        """Returns when every node has applied what it is to enforce now."""
+        head = self.cloud.get("/v1/convergence")["revision"]
+        answer = self.cloud.get("/v1/convergence", revision=head, wait=PATIENCE)
+        assert answer["converged"], answer
+        for node in self.cloud.get("/v1/nodes")["nodes"]:
+            barrier = self.cloud.get("/v1/convergence", revision=node["version"], wait=PATIENCE)
+            assert barrier["converged"], barrier
+
+    def digests(self) -> dict[str, str]:
+        """Node → the part of its view's ETag that says what is in it, whatever the path that led there."""
+        return {node: etag.strip('"').partition("-")[2] for node, etag in self.cloud.etags().items()}
+
+    def agent(self, node: str, path: str) -> Any:
+        """What the agent answers on its own API."""
+        socket = self.cloud.directory / node / "agent.sock"
+        with httpx.Client(
+            transport=httpx.HTTPTransport(uds=str(socket)), base_url="http://agent", timeout=10
+        ) as client:
+            answer = client.get(path)
+        answer.raise_for_status()
+        return answer.json()
+
+    def rulesets(self) -> dict[str, str]:
+        """Node → the desired ruleset as its agent prints it. The kernel must hold it."""
+        for node in self.cloud.agents:
+            plan = self.agent(node, "/v1/plan")
+            assert plan["empty"], plan
+        return {node: self.agent(node, "/v1/ruleset")["desired"] for node in self.cloud.agents}
+
+
+@contextmanager
+def live(network: Network) -> Iterator[Live]:
+    """Everything is up; the cloud has said nothing yet."""
+    with ExitStack() as undo:
+        directory = Path(tempfile.mkdtemp(prefix="verge-"))
+        undo.callback(shutil.rmtree, directory, ignore_errors=True)
+        directory.chmod(0o755)  # Postgres runs as another user
+        lab = undo.enter_context(Lab(network.topology))
+        plug(lab, network)
+        cloud = Cloud(lab, directory, passed=None)
+        undo.callback(cloud.stop)
+        cloud.server.start()
+        cloud.make_tokens()
+        for agent in cloud.agents.values():
+            agent.start()
+        yield Live(network, lab, cloud)
