@@ -48,7 +48,7 @@ slow: setup ## what is too slow for `make test`
 	@$(PYTEST) -m slow tests
 
 bench-loop: setup ## POST to reported, by stage
-	@$(PY) -m bench.loop $(ARGS)
+	@$(LAB) $(PY) -m bench.loop $(ARGS)
 
 openapi: setup ## write openapi/*.json anew
 	@.venv/bin/verge-viewserver openapi >openapi/viewserver.json

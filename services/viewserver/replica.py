@@ -56,6 +56,8 @@ class Replica:
         self.told: dict[str, Told] = {}
         self.known_etags: dict[str, deque[ETag]] = defaultdict(lambda: deque(maxlen=RECENT_ETAGS))
         """By node: validators that its view has had, for judging reports."""
+        self.answered: dict[str, deque[tuple[int, datetime]]] = defaultdict(lambda: deque(maxlen=RECENT_ETAGS))
+        """By node: versions it was given by this replica, and when its answer was written."""
         self.recent: dict[int, Recent] = {}
         self.fresh_at = time.monotonic()
         """When this replica last knew itself to be at the head."""
@@ -77,7 +79,7 @@ class Replica:
         self.remember(Recent.of(change))
         gone = [item.id for item in change.operations if item.kind == "node" and item.after is None]
         for node in gone:
-            for book in (self.told, self.known_etags, self._pending, self._heard, self._rendered):
+            for book in (self.told, self.known_etags, self.answered, self._pending, self._heard, self._rendered):
                 book.pop(node, None)
         for node in change.affected:
             self._remember_etag(node)
@@ -134,6 +136,10 @@ class Replica:
             if then is not None:
                 return base, etag, orjson.dumps(difference(then, self.held.derived, node))
         return None
+
+    def told_at(self, node: str, revision: int) -> datetime | None:
+        """When this replica first gave the node a view at or past this revision; None if it did not, or long ago."""
+        return next((at for version, at in self.answered.get(node, ()) if version >= revision), None)
 
     def stale_seconds(self) -> float:
         """How long this replica has not known whether it is at the head; below a few seconds it is."""

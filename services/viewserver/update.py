@@ -12,7 +12,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from viewserver.compile.derived import Derived
@@ -62,6 +62,8 @@ class Answer:
     changed: bool
     affected: tuple[str, ...]
     """Nodes whose view it changes."""
+    commit_ms: float = field(default=0.0, compare=False)
+    """From the request's turn to the commit."""
 
     def to_wire(self) -> dict[str, Any]:
         return {
@@ -110,6 +112,7 @@ class Updates:
                 answer = Answer(change.revision, change.epoch, changed=True, affected=outcome.affected)
             if request.idempotency_key is not None:
                 await remember(conn, request.actor, request.idempotency_key, request.body_digest, answer.to_wire())
+        took = (time.monotonic() - began) * 1000
         if change is not None:
             if replica.held is base:
                 replica.adopt(change, outcome.derived)
@@ -120,9 +123,9 @@ class Updates:
                 change.actor,
                 len(change.operations),
                 len(outcome.affected),
-                (time.monotonic() - began) * 1000,
+                took,
             )
-        return answer
+        return replace(answer, commit_ms=took)
 
     def dry_run(self, request: Request) -> dict[str, Any]:
         """Everything is checked and nothing kept: what `commit` would answer, and each affected node's view difference.

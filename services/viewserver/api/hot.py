@@ -83,6 +83,8 @@ class ViewRoute:
                         if etag is None:
                             raise UnknownObject(f"node {node} does not exist")
                         if etag not in held:
+                            if is_agent:
+                                replica.answered[node].append((etag.version, replica.clock.now()))
                             return self._newer(replica, node, held if "verge-delta" in headers.get("a-im", "") else [])
                         if ticket.done() or time.monotonic() >= deadline:
                             return 304, _headers(replica, etag), b""

@@ -55,7 +55,8 @@ async def list_updates(
 @router.get("/v1/updates/{revision}", summary="One change: who, when, what, and where it is in force")
 async def get_update(server: ServerOf, caller: CallerOf, revision: Annotated[int, Path(ge=0, lt=2**63)]) -> Json:
     """`nodes` says for each affected node when it first applied a version at or past this one, by Postgres's clock, and
-    after how many milliseconds; null where it has not."""
+    after how many milliseconds (`told_ms`: when its view request was answered, if this replica did so lately, the moment
+    before the commit counting as 0); null where it has not."""
     caller.may("operator")
     async with server.database.begin() as conn:
         change = await read_change(conn, revision) if revision > 0 else None
@@ -73,10 +74,12 @@ async def get_update(server: ServerOf, caller: CallerOf, revision: Annotated[int
             continue
         ms = max(0.0, (found.at - change.at).total_seconds() * 1000)
         took.append(round(ms, 1))
+        told = server.replica.told_at(node, revision)
         nodes[node] = {
             "applied_at": found.at.isoformat(),
             "applied_version": found.version,
             "ms": round(ms, 1),
+            "told_ms": None if told is None else round((told - change.at).total_seconds() * 1000, 1),
             "timings_ms": found.timings,
         }
     return Json(

@@ -170,7 +170,11 @@ async def _answer(server: Server, update: Update, dry_run: bool, wait: str | Non
     if wait is not None:
         barrier = await wait_for(server, answer.revision, began + min(patience, server.settings.max_wait_s))
         wire |= barrier.to_wire() | {"affected": wire["affected"]}
-    headers = {"verge-revision": f"{answer.epoch}.{answer.revision}", "etag": f'"{answer.revision}"'}
+    headers = {
+        "verge-revision": f"{answer.epoch}.{answer.revision}",
+        "etag": f'"{answer.revision}"',
+        "server-timing": f"commit;dur={answer.commit_ms:.2f}",
+    }
     return Json(wire, headers=headers)
 
 

@@ -60,7 +60,8 @@ class Applied:
 
 # An older sequence of the same boot is ignored, and so is its place in the log. A report without a sequence (plain
 # success in a header) keeps the one that is known. The log's rows compare with the reports as they were before this
-# statement, which is what one statement's parts see.
+# statement, which is what one statement's parts see. Success told in a header has no timings; the report that
+# follows it brings them, and the time of the first one stays.
 _STORE = text("""
 WITH batch AS (
     UPDATE report_head SET seq = seq + 1 RETURNING seq
@@ -93,8 +94,9 @@ WITH batch AS (
     SELECT input.node, input.epoch, input.applied_version, input.seen_at, input.timings::jsonb
     FROM input JOIN stored USING (node) LEFT JOIN reports AS old USING (node)
     WHERE input.applied_version IS NOT NULL
-      AND (old.epoch IS NULL OR (input.epoch, input.applied_version) > (old.epoch, old.applied_version))
-    ON CONFLICT DO NOTHING
+      AND (old.epoch IS NULL OR (input.epoch, input.applied_version) >= (old.epoch, old.applied_version))
+    ON CONFLICT (node, epoch, version) DO UPDATE SET timings = excluded.timings
+    WHERE applied.timings = '{}'::jsonb AND excluded.timings <> '{}'::jsonb
 )
 SELECT batch.seq, pg_notify('verge_reports', batch.seq::text) FROM batch
 """)
