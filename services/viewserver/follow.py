@@ -96,10 +96,13 @@ class Follower:
         self.replica.fresh_at = time.monotonic()
 
     async def fold_missing(self, conn: AsyncConnection, head: Head) -> None:
-        """Bring the replica to `head`, as this transaction sees it."""
-        while (self.replica.held.epoch, self.replica.held.revision) != (head.epoch, head.revision):
-            held = self.replica.held
-            if held.epoch != head.epoch or held.revision > head.revision:
+        """Bring the replica to `head`, as this transaction sees it.
+
+        A replica that is past it already, since it committed meanwhile, stays where it is: within one epoch there is no
+        way back, and loading everything again would wake every node.
+        """
+        while (held := self.replica.held).epoch != head.epoch or held.revision < head.revision:
+            if held.epoch != head.epoch:
                 return await self._reload()
             try:
                 for change in await changes_since(conn, held.revision):

@@ -1,0 +1,1 @@
+"""The view server as its clients see it: real Postgres, real HTTP."""
