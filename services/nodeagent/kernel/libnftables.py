@@ -16,8 +16,7 @@ from nodeagent.state.ruleset import TableId
 _HANDLES: Final = 1 << 3
 _JSON: Final = 1 << 4
 _NUMERIC: Final = 0b1111 << 7
-_TERSE: Final = 1 << 11
-"""Without the elements of sets. nft_ctx_output_set_flags, libnftables.h"""
+"""nft_ctx_output_set_flags, libnftables.h"""
 
 _ERROR = re.compile(r"^.*?Error: (.*)$", re.MULTILINE)
 
@@ -49,12 +48,12 @@ class Libnftables:
             TableId(body["family"], body["name"]) for entry in listed for kind, body in entry.items() if kind == "table"
         }
 
-    def listing(self, tables: set[TableId], *, terse: bool = False) -> dict[str, Any]:
-        """libnftables-json(5) of these tables, those that are gone left out. `terse`: chains and rules only."""
+    def listing(self, tables: set[TableId]) -> dict[str, Any]:
+        """libnftables-json(5) of these tables, those that are gone left out."""
         entries: list[Any] = []
         for table in sorted(tables):
             try:
-                entries += self._list(f"table {table}", _JSON | _TERSE if terse else _JSON)
+                entries += self._list(f"table {table}", _JSON)
             except Absent:
                 continue
         return {"nftables": entries}

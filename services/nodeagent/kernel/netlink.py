@@ -1,7 +1,9 @@
-"""Two questions and one order by netlink (netlink(7)): the ruleset's generation, the links, a bridge's flag.
+"""Three questions and one order by netlink (netlink(7)): the ruleset's generation, its rules' handles, the links, a
+bridge's flag.
 
-The first two are asked every second, so they are packed by hand: 10 µs for the generation, some 10 µs a link, where a
-netlink library takes many times that and 150 ms to import.
+They are asked every second or at each change, so they are packed by hand: 10 µs for the generation, some 10 µs a link or
+rule, where a netlink library takes many times that and 150 ms to import, and libnftables reads all elements of all sets
+first.
 """
 
 import os
@@ -19,6 +21,9 @@ _ERROR, _DONE = 2, 3
 _NEWLINK, _GETLINK = 16, 18
 _GETGEN: Final = 10 << 8 | 16  # NFNL_SUBSYS_NFTABLES, NFT_MSG_GETGEN
 _GEN_ID: Final = 1
+_GETRULE: Final = 10 << 8 | 7  # NFT_MSG_GETRULE
+_RULE_TABLE, _RULE_CHAIN, _RULE_HANDLE, _RULE_USERDATA = 1, 2, 3, 7
+_COMMENT: Final = 0  # NFTNL_UDATA_RULE_COMMENT: type and length in an octet each, then text that ends in a zero
 _IFNAME, _MASTER, _LINKINFO = 3, 10, 18
 _INFO_KIND, _INFO_DATA = 1, 2
 _NF_CALL_IPTABLES: Final = 36  # linux/if_link.h IFLA_BR_NF_CALL_IPTABLES
@@ -74,8 +79,14 @@ class Netlink:
                     return
 
 
-class Generation:
-    """The generation of all nftables rulesets in this namespace: whoever commits anything raises it by one."""
+class Rule(NamedTuple):
+    chain: str
+    handle: int
+    comment: str
+
+
+class Nftables:
+    """What libnftables is slow to tell."""
 
     def __init__(self) -> None:
         self._netlink = Netlink(_NETLINK_NETFILTER)
@@ -83,10 +94,19 @@ class Generation:
     def close(self) -> None:
         self._netlink.close()
 
-    def read(self) -> int:
+    def generation(self) -> int:
+        """Of all rulesets in this namespace: whoever commits anything raises it by one."""
         for body in self._netlink.ask(_GETGEN, 0, b"\0\0\0\0"):
             return int.from_bytes(_attributes(body, 4)[_GEN_ID], "big")
         raise KernelRefused("no generation in the answer")
+
+    def rules(self, family: int, table: str) -> Iterator[Rule]:
+        """Of one table, in the order of each chain; none where there is no such table."""
+        named = _attribute(_RULE_TABLE, table.encode() + b"\0")
+        for body in self._netlink.ask(_GETRULE, _DUMP, bytes([family, 0, 0, 0]) + named):
+            found = _attributes(body, 4)
+            handle = int.from_bytes(found[_RULE_HANDLE], "big")
+            yield Rule(_text(found[_RULE_CHAIN]), handle, _comment(found.get(_RULE_USERDATA, b"")))
 
 
 class LinkTable:
@@ -120,7 +140,21 @@ def _link(body: bytes) -> Link:
     flag = None
     if info.get(_INFO_KIND) == b"bridge\0":
         flag = _attributes(info.get(_INFO_DATA, b""), 0).get(_NF_CALL_IPTABLES, b"\0") != b"\0"
-    return Link(index, found[_IFNAME].rstrip(b"\0").decode(errors="replace"), master, flag)
+    return Link(index, _text(found[_IFNAME]), master, flag)
+
+
+def _comment(data: bytes) -> str:
+    at = 0
+    while at + 2 <= len(data):
+        kind, length = data[at], data[at + 1]
+        if kind == _COMMENT:
+            return _text(data[at + 2 : at + 2 + length])
+        at += 2 + length
+    return ""
+
+
+def _text(value: bytes) -> str:
+    return value.rstrip(b"\0").decode(errors="replace")
 
 
 def _attributes(data: bytes, at: int) -> dict[int, bytes]:

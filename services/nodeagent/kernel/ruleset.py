@@ -6,13 +6,14 @@ from typing import Final
 
 from nodeagent.kernel import KernelRefused, TooLong
 from nodeagent.kernel.libnftables import Libnftables
-from nodeagent.kernel.netlink import Generation
+from nodeagent.kernel.netlink import Nftables
 from nodeagent.nft.changes import AddElements, Change
 from nodeagent.nft.listing import observed
 from nodeagent.nft.transaction import transaction
-from nodeagent.state.ownership import TABLES
-from nodeagent.state.ruleset import Observed, SeenTable, TableId
+from nodeagent.state.ownership import TABLES, rule_hash
+from nodeagent.state.ruleset import Family, Observed, SeenRule, SeenTable, TableId
 
+_FAMILIES: Final[dict[Family, int]] = {"ip": 2, "bridge": 7}  # NFPROTO_IPV4, NFPROTO_BRIDGE
 _ATTEMPTS: Final = 10
 _BATCH: Final = 4000
 """Elements a transaction, where only short ones can be sent."""
@@ -21,14 +22,14 @@ _BATCH: Final = 4000
 class KernelRuleset:
     def __init__(self) -> None:
         self._nft = Libnftables()
-        self._generation = Generation()
+        self._fast = Nftables()
 
     def close(self) -> None:
         self._nft.close()
-        self._generation.close()
+        self._fast.close()
 
     def generation(self) -> int:
-        return self._generation.read()
+        return self._fast.generation()
 
     def read(self) -> tuple[Observed, int]:
         """What is ours, and the generation it was read at. Raises KernelRefused if others keep changing things."""
@@ -40,9 +41,20 @@ class KernelRuleset:
         raise KernelRefused("the ruleset changes faster than it can be read")
 
     def with_handles(self, known: Observed) -> Observed:
-        """`known`, with the handles of rules that went in since they were last read."""
-        listed = observed(self._nft.listing(self._ours(), terse=True))
-        return {table: _with_handles(seen, listed.get(table, SeenTable())) for table, seen in known.items()}
+        """`known`, with the handles of rules that went in since they were last read. Chains whose rules are not as
+        believed keep what is known: the generation will tell that somebody was there."""
+        return {table: self._with_handles(table, seen) for table, seen in known.items()}
+
+    def _with_handles(self, table: TableId, known: SeenTable) -> SeenTable:
+        read: dict[str, list[SeenRule]] = {}
+        for rule in self._fast.rules(_FAMILIES[table.family], table.name):
+            read.setdefault(rule.chain, []).append(SeenRule(rule_hash(rule.comment), rule.handle))
+        chains = dict(known.chains)
+        for name, chain in known.chains.items():
+            rules = tuple(read.get(name, ()))
+            if [one.hash for one in rules] == [one.hash for one in chain.rules]:
+                chains[name] = replace(chain, rules=rules)
+        return replace(known, chains=chains)
 
     def commit(self, changes: tuple[Change, ...]) -> int:
         """One transaction; the number of those that it took. Raises KernelRefused: then the first did nothing.
@@ -65,18 +77,6 @@ class KernelRuleset:
 
     def _ours(self) -> set[TableId]:
         return self._nft.tables() & set(TABLES)
-
-
-def _with_handles(known: SeenTable, listed: SeenTable) -> SeenTable:
-    """Chains whose rules are not as believed keep what is known: the generation tells that somebody was there."""
-    chains = {
-        name: replace(chain, rules=listed.chains[name].rules)
-        if name in listed.chains
-        and [rule.hash for rule in listed.chains[name].rules] == [rule.hash for rule in chain.rules]
-        else chain
-        for name, chain in known.chains.items()
-    }
-    return replace(known, chains=chains)
 
 
 def _pieces(changes: Iterable[Change]) -> Iterator[list[Change]]:
