@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Iterator
+from contextlib import ExitStack
 
 import pytest
 
@@ -249,6 +251,27 @@ def test_any_icmp_and_everything(cloud: Cloud, flat: Lab, vms: list[Vm]) -> None
         Flow.raw(sender.host, pinged.host, pinged.ip, 99),
     ]
     assert not expect(passes, blocked)
+
+
+@pytest.mark.parametrize("source", [1, 2], ids=["same node", "another node"])
+def test_fragments_are_judged_as_the_message_that_they_are(cloud: Cloud, flat: Lab, vms: list[Vm], source: int) -> None:
+    target, sender = vms[0], vms[source]
+    cloud.groups = {"sg-a": group(rule("udp", 53, cidr=ANYWHERE))}
+    put(cloud, a=[target])
+    cloud.enforce()
+    with ExitStack() as open_:
+        sockets = {
+            port: open_.enter_context(target.host.socket(socket.AF_INET, socket.SOCK_DGRAM)) for port in (53, 54)
+        }
+        client = open_.enter_context(sender.host.socket(socket.AF_INET, socket.SOCK_DGRAM))
+        for port, receiver in sockets.items():
+            receiver.bind(("0.0.0.0", port))
+            receiver.settimeout(5 if port == 53 else 0.3)
+        client.sendto(b"forbidden" * 500, (str(target.ip), 54))
+        client.sendto(b"allowed" * 500, (str(target.ip), 53))
+        assert sockets[53].recv(9000) == b"allowed" * 500
+        with pytest.raises(TimeoutError):
+            sockets[54].recv(9000)
 
 
 def test_egress_rules_limit_what_a_vm_begins_and_not_what_it_answers(cloud: Cloud, flat: Lab, vms: list[Vm]) -> None:

@@ -13,6 +13,7 @@ from nodeagent.nft.changes import Change
 from nodeagent.plan import withdrawn
 from nodeagent.plan.assignment import assign
 from nodeagent.plan.difference import Difference, difference, settle
+from nodeagent.plan.variants import placed
 from nodeagent.state import generations, ownership
 from nodeagent.state.host import Links
 from nodeagent.state.ruleset import Observed
@@ -50,7 +51,7 @@ class Plan:
 
 def plan(observed: Observed, links: Links, desired: Desired, next_generation: int) -> Plan:
     """Raises `difference.HandlesUnknown`."""
-    wanted = desired.ruleset[ownership.IP]
+    wanted = placed(desired.ruleset[ownership.IP], observed.get(ownership.IP))
     policy = difference(ownership.IP, observed.get(ownership.IP), wanted, deferred=_ASSIGNED)
     again = withdrawn.addresses(policy, wanted, drain=desired.revoke == "drain")
     assigned = assign(wanted, observed.get(ownership.IP), again, next_generation)

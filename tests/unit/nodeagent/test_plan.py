@@ -210,6 +210,31 @@ def test_one_member_of_twenty_thousand_is_one_element() -> None:
     assert change.elements == ((parse_address("10.201.0.1"),),)
 
 
+def test_a_set_that_mostly_changes_is_made_anew_beside_the_old() -> None:
+    def wire(*ports: int) -> View:
+        rules = [rule("tcp", port, cidr="0.0.0.0/0") for port in ports]
+        return view({"i-1": instance(1, ["sg-a"])}, {"sg-a": group(*rules)})
+
+    def deleted(made: Plan) -> int:
+        boxes = [change for change in made.changes if isinstance(change, DeleteElements) if "/ports" in change.name]
+        return sum(len(change.elements) for change in boxes)
+
+    even, odd = range(0, 400, 2), range(1001, 1401, 2)
+    node = Node()
+    node.become(wire(*even))
+    for step, wanted in enumerate((odd, even, odd)):
+        made = node.become(wire(*wanted), forgetful=step == 1)
+        assert deleted(made) == 0
+        assert made.judged_again == 1
+        name = "in/sg-a/ports" + ("/b" if step % 2 == 0 else "")
+        assert [one for one in node.kernel.observed()[ownership.IP].sets if "/ports" in one] == [name]
+        assert not node.become(wire(*wanted), forgetful=True).changes
+        few = node.become(wire(*wanted[1:], 9999))
+        assert deleted(few) == 1
+        assert not [change for change in few.changes if isinstance(change, Remove)]
+        node.become(wire(*wanted))
+
+
 def test_what_others_put_into_our_tables_goes() -> None:
     node = Node()
     wanted = view({"i-1": instance(1)})
