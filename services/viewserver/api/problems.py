@@ -8,6 +8,7 @@ import orjson
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
 from starlette.responses import Response
 
 from viewserver import errors
@@ -109,6 +110,12 @@ def install(app: FastAPI) -> None:
         headers, body = problem(500, "the server made a mistake; it is in its log")
         return Response(body, 500, headers)
 
+    async def gone(_: Request, __: Exception) -> Response:
+        """Nobody is there to read it."""
+        headers, body = problem(400, "the connection was closed before the body was whole")
+        return Response(body, 400, headers)
+
+    app.add_exception_handler(ClientDisconnect, gone)
     for kind in (errors.RequestError, StoreError):
         app.add_exception_handler(kind, known)
     app.add_exception_handler(HTTPException, framework)

@@ -1,0 +1,218 @@
+"""No sequence of requests makes the server answer 5xx or breaks an invariant; a refused one leaves nothing.
+
+Requests are written to the socket byte by byte, so that nothing a client library would refuse is left untried.
+"""
+
+# ruff: noqa: E501 - one line for each case
+
+import http.client
+import json
+import socket
+from urllib.parse import quote, urlsplit
+
+import pytest_asyncio
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from tests.integration.conftest import administer
+from tests.integration.viewserver.process import process
+from tests.property.random_network import FIRST, INSTANCES, NODES, PUBLIC, updates
+from tests.property.test_checks import JSON, spoiled_anywhere
+from viewserver.model.invariants import check_all
+from viewserver.model.network import Network
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="session")
+async def served(postgres, tmp_path_factory):
+    await administer(postgres, "CREATE DATABASE any_request OWNER verge TEMPLATE migrated")
+    async with process(tmp_path_factory.mktemp("any"), postgres.url(database="any_request")) as found:
+        yield found
+        assert await found.terminate() == 0
+        assert "unforeseen" not in found.log
+        assert "Traceback" not in found.log
+
+
+def ask(url, method, target, headers=(), body=b""):
+    """(status, headers, body) of one request, which may be as malformed as bytes can be."""
+    where = urlsplit(url)
+    head = [f"{method} {target} HTTP/1.1", "Host: viewserver", "Connection: close"]
+    head += [f"{name}: {value}" for name, value in headers]
+    framed = any(name in ("Content-Length", "Transfer-Encoding") for name, _ in headers)
+    if not framed:
+        head.append(f"Content-Length: {len(body)}")
+    # A request that announces more than it sends is waited for; its client goes away.
+    with socket.create_connection((where.hostname, where.port), timeout=0.1 if framed else 30) as sock:
+        try:
+            sock.sendall("\r\n".join(head).encode("latin-1", "replace") + b"\r\n\r\n" + body)
+            answer = http.client.HTTPResponse(sock, method=method)
+            answer.begin()
+            return answer.status, dict(answer.getheaders()), answer.read()
+        except TimeoutError:
+            assert framed, "no answer"
+            return None, {}, b""
+        except (BrokenPipeError, ConnectionResetError, http.client.RemoteDisconnected):
+            return None, {}, b""  # refused before it was read: as good a refusal as any
+
+
+WORDS = st.sampled_from(
+    ["", "network", "i-0", "sg-0", "nc-1", "zone-a", "203.0.113.1", "::1", "1", "0", "-1", "1.5", "true", "null", "*", "nan", "inf", "-inf", "1e400", "99999999999999999999", "9" * 5000, "'", "%", "\x00", "٣", "²", "\u202e", "𝔘", "..", "x" * 300, "+5", "1_0", " 1"]
+)  # fmt: skip
+TEXTS = WORDS | st.text(max_size=12)
+SHORT = st.sampled_from(["0", "0.01", "nan", "inf0", "-1", "", "x", "1e-3", "0x1", "٠"])
+IDS = st.sampled_from([*NODES, *INSTANCES, *PUBLIC, "sg-1", "zone-a", "nc-9"]) | TEXTS
+COLLECTIONS = st.sampled_from(["zones", "nodes", "groups", "instances", "elastic_ips", "fences", "tokens", "updates", "withdrawals", "x"])  # fmt: skip
+
+
+def part(text):
+    return quote(text, safe="")
+
+
+PATHS = st.one_of(
+    st.sampled_from(
+        [
+            "/",
+            "/v1/updates",
+            "/v1/model",
+            "/v1/convergence",
+            "/v1/nodes",
+            "/v1/tokens",
+            "/v1/fences",
+            "/healthz",
+            "/readyz",
+            "/docs",
+            "/docs/assets/../../../etc/passwd",
+            "/openapi.json",
+            "//",
+            "/v1//updates",
+            "/v1/nodes/%2e%2e/view",
+            "/%00",
+            "/v1/updates/%00",
+        ]
+    ),
+    st.builds(lambda collection, key: f"/v1/{collection}/{part(key)}", COLLECTIONS, IDS),
+    st.builds(
+        lambda node, what: f"/v1/nodes/{part(node)}/{what}", IDS, st.sampled_from(["view", "report", "history", ""])
+    ),
+    st.text(max_size=10).map(lambda text: "/" + part(text)),
+)
+
+QUERIES = st.lists(
+    st.one_of(
+        st.tuples(st.sampled_from(["wait", "timeout"]), SHORT),
+        st.tuples(st.sampled_from(["revision", "before", "limit", "quorum", "allow", "dry_run", "prune", "x"]), TEXTS),
+        st.tuples(st.just("revision"), st.integers(0, 30).map(str)),
+        st.just(("wait", "applied")),
+        st.just(("dry_run", "true")),
+    ),
+    max_size=3,
+).map(lambda pairs: "&".join(f"{name}={part(value)}" for name, value in [*pairs, ("timeout", "0")]))
+
+ETAGS = st.builds(lambda epoch, version, digest: f'"{epoch}.{version}-{digest}"', st.integers(0, 3), st.integers(0, 40), st.sampled_from(["0" * 32, "f" * 32]))  # fmt: skip
+VALUES = TEXTS | ETAGS | st.integers(-1, 40).map(lambda number: f'"{number}"')
+LINE = VALUES.map(lambda text: "".join(letter for letter in text if letter not in "\r\n"))
+HEADERS = st.lists(
+    st.tuples(
+        st.sampled_from(
+            [
+                "If-Match",
+                "Idempotency-Key",
+                "If-None-Match",
+                "Verge-Applied",
+                "A-IM",
+                "Content-Type",
+                "Accept",
+                "Content-Length",
+                "Transfer-Encoding",
+                "Expect",
+                "Content-Encoding",
+                "Range",
+                "Cookie",
+                "X-Forwarded-For",
+            ]
+        ),
+        LINE | st.sampled_from(["verge-delta", "chunked", "gzip", "100-continue", "application/xml"]),
+    ),
+    max_size=2,
+)
+
+REPORTS = st.fixed_dictionaries(
+    {"applied": st.none() | st.fixed_dictionaries({"etag": ETAGS | TEXTS}), "state": st.sampled_from(["applied", "degraded", "rejected", "pinned"])},
+    optional={
+        "attempted": st.fixed_dictionaries({"etag": ETAGS}),
+        "failures": st.lists(st.fixed_dictionaries({"object": TEXTS, "stage": TEXTS, "reason": TEXTS}) | JSON, max_size=2),
+        "instances": st.dictionaries(TEXTS, st.sampled_from(["ready", "quarantined"]), max_size=2) | JSON,
+        "sequence": st.integers() | JSON,
+        "agent": st.fixed_dictionaries({"version": TEXTS, "boot_id": TEXTS}) | JSON,
+        "timings_ms": st.dictionaries(TEXTS, st.floats() | st.integers(), max_size=2) | JSON,
+        "kernel_digest": TEXTS,
+        "sessions_cut": st.integers(),
+        "x": JSON,
+    },
+)  # fmt: skip
+TOKENS = st.fixed_dictionaries({"role": st.sampled_from(["cloud", "node"]) | TEXTS}, optional={"node": IDS, "name": TEXTS, "x": JSON})  # fmt: skip
+
+
+def dumped(value):
+    return json.dumps(value).encode()
+
+
+ANY_BODY = st.one_of(
+    updates.map(lambda operations: dumped({"operations": operations})),
+    spoiled_anywhere().map(lambda operations: dumped({"operations": operations})),
+    REPORTS.map(dumped),
+    TOKENS.map(dumped),
+    JSON.map(dumped),
+    st.binary(max_size=40),
+    st.integers(1, 2000).map(lambda depth: b'{"operations": [{"op": "put", "kind": "zone", "id": "z", "value": {"x": ' + b"[" * depth + b"]" * depth + b"}}]}"),
+)  # fmt: skip
+
+POSTED = st.tuples(st.just("POST"), st.just("/v1/updates"), QUERIES, HEADERS, ANY_BODY)
+GOOD = updates.map(lambda operations: ("POST", "/v1/updates", "", [], dumped({"operations": operations})))
+REPORTED = st.tuples(st.just("PUT"), st.sampled_from(sorted(NODES)).map(lambda node: f"/v1/nodes/{node}/report"), st.just(""), HEADERS, REPORTS.map(dumped))  # fmt: skip
+ANYTHING = st.tuples(st.sampled_from(["GET", "POST", "PUT", "DELETE", "HEAD", "PATCH", "OPTIONS", "BREW", "get"]), PATHS, QUERIES, HEADERS, ANY_BODY)  # fmt: skip
+SEQUENCES = st.lists(st.one_of(GOOD, POSTED, REPORTED, ANYTHING), min_size=3, max_size=12)
+
+
+def network_of(model):
+    objects = {("network", "network"): model["network"]} if model["network"] else {}
+    for name, found in model.items():
+        if isinstance(found, dict) and name != "network":
+            objects |= {(name.removesuffix("s"), key): value for key, value in found.items()}
+    return Network.from_objects(objects)
+
+
+@settings(max_examples=60, suppress_health_check=list(HealthCheck))
+@given(
+    sequence=SEQUENCES,
+    authorization=st.sampled_from(["right"] * 12 + ["", "Bearer", "Bearer x", "Basic eA==", "Bearer \xff"]),
+)
+def test_whatever_is_asked_the_answer_is_below_500_and_the_network_is_whole(served, sequence, authorization):
+    admin = [("Authorization", f"Bearer {served.token}")]
+    caller = admin if authorization == "right" else [("Authorization", authorization)]
+
+    def model():
+        status, _, body = ask(served.url, "GET", "/v1/model", admin)
+        assert status == 200
+        return json.loads(body)
+
+    before = model()
+    if before["revision"] == 0:
+        assert ask(served.url, "POST", "/v1/updates", admin, dumped({"operations": FIRST}))[0] == 200
+        before = model()
+    for method, path, query, headers, body in sequence:
+        status, found, text = ask(served.url, method, f"{path}?{query}" if query else path, [*caller, *headers], body)
+        assert status is None or 200 <= status < 500, text
+        after = model()
+        if status is None or status >= 400:
+            assert after == before
+            if found.get("content-type", "").startswith("application/problem+json") and text:
+                problem = json.loads(text)
+                assert problem["status"] == status
+                assert all(one["pointer"] == "" or one["pointer"].startswith("/") for one in problem.get("errors", ()))
+        else:
+            assert after["revision"] - before["revision"] in (0, 1)
+            assert (after["revision"] == before["revision"]) == (after == before)
+        if authorization != "right":
+            assert after == before
+        before = after
+    assert check_all(network_of(before)) == []
