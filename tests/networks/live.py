@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import tempfile
+import time
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -43,13 +44,19 @@ class Live:
         return True
 
     def settled(self) -> None:
-        """Returns when every node has applied what it is to enforce now."""
-        head = self.cloud.get("/v1/convergence")["revision"]
-        answer = self.cloud.get("/v1/convergence", revision=head, wait=PATIENCE)
-        assert answer["converged"], answer
-        for node in self.cloud.get("/v1/nodes")["nodes"]:
-            barrier = self.cloud.get("/v1/convergence", revision=node["version"], wait=PATIENCE)
-            assert barrier["converged"], barrier
+        """Returns when no address is held back any more, and every node has applied what it is to enforce now. A grant is a
+        revision of its own, which nobody asked for: so the head is asked for again until it stays."""
+        deadline = time.monotonic() + PATIENCE
+        head, settled = -1, False
+        while not settled:
+            assert time.monotonic() < deadline, self.cloud.get("/v1/convergence")
+            before, head = head, self.cloud.get("/v1/convergence")["revision"]
+            waiting = self.cloud.get("/v1/convergence", revision=head, wait=PATIENCE)
+            fences = self.cloud.get("/v1/fences")["fences"]
+            settled = head == before and not fences and waiting["converged"] and self._all_converged()
+
+    def _all_converged(self) -> bool:
+        return all(node["state"] == "converged" for node in self.cloud.get("/v1/nodes")["nodes"])
 
     def digests(self) -> dict[str, str]:
         """Node → the part of its view's ETag that says what is in it, whatever the path that led there."""
