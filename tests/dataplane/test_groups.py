@@ -128,7 +128,7 @@ def test_group_rules_follow_members_on_any_node(cloud: Cloud, flat: Lab, vms: li
     ]
     all_of_a = [
         Flow.udp(target.host, stranger.host, stranger.ip, 9),
-        Flow.raw(target.host, stranger.host, stranger.ip, 47),
+        Flow.raw(target.host, stranger.host, stranger.ip, 99),
     ]
     assert not expect([*reaching(neighbour, remote), *all_of_a], [*reaching(stranger, later), *never])
     put(cloud, a=[target], b=[neighbour, later], c=[stranger])
