@@ -159,3 +159,23 @@ def test_generations_never_go_back(host: Host) -> None:
         by_clock.apply(view({"i-1": instance(1)}), clock_seconds=2000)
         assert by_clock.generation == 2001
         by_clock.close()
+
+
+def test_the_desired_text_is_a_ruleset_that_nft_takes(host: Host) -> None:
+    """As a unit at boot would load it; the agent takes over from there."""
+    groups = {
+        "sg-a": group(policy_rule("tcp", (0, 80), cidr="10.0.0.0/8"), policy_rule("icmp", group="sg-b")),
+        "sg-b": group(policy_rule(132, cidr="0.0.0.0/0"), egress=[policy_rule("udp", 53, group="sg-a")]),
+    }
+    for wanted in (None, view({"i-1": instance(1, ["sg-a"]), "i-2": instance(2, ["sg-b"])}, groups)):
+        host.nft("flush ruleset")
+        node = Node(host)
+        with host.entered():
+            desired_text, _ = node.enforcement.ruleset(wanted)
+        host.nft(desired_text)
+        loaded = observed(host)
+        assert not any(seen.foreign for seen in loaded.values())
+        assert node.apply(view({"i-1": instance(1, ["sg-a"]), "i-2": instance(2, ["sg-b"])}, groups)).state == "applied"
+        with host.entered():
+            assert "10.111.101.1 . " in node.enforcement.ruleset(wanted)[1]
+        node.enforcement.close()
