@@ -7,7 +7,7 @@ lifted already changes nothing and makes no revision. An operator may break a fe
 import logging
 from collections import defaultdict
 
-from viewserver.errors import UnknownObject
+from viewserver.errors import NotReady, UnknownObject
 from viewserver.model.fences import given_up
 from viewserver.model.network import Network
 from viewserver.replica import PROGRESS
@@ -32,7 +32,7 @@ class Fences:
             with self.replica.progress.ticket(PROGRESS) as ticket:
                 try:
                     await self.grant()
-                except StoreError as error:
+                except (StoreError, NotReady) as error:
                     log.debug("grants wait for Postgres: %s", error)
                 await until(ticket, LOOK_EVERY_S)
 

@@ -41,15 +41,21 @@ class Reports:
                 self._check_etag(node, name, etag)
 
     def _check_etag(self, node: str, name: str, etag: ETag) -> None:
+        """A version that the view never had is as impossible as one to come: `applied` lifts fences and lets barriers go."""
         held = self.replica.held
         current = held.etag(node)
-        if etag.epoch > held.epoch or (etag.epoch == held.epoch and etag.version > held.revision):
-            raise Contradiction(f"{name} {etag} is from the future: the head is {held.at}")
-        if etag.epoch != held.epoch or current is None:
+        if current is None or etag.epoch < held.epoch:
             return
-        for known in self.replica.known_etags.get(node, ()):
-            if known.epoch == etag.epoch and known.version == etag.version and known.digest != etag.digest:
-                raise Contradiction(f"{name} {etag}: version {etag.version} of this view had digest {known.digest}")
+        if etag.epoch > held.epoch or etag.version > current.version:
+            raise Contradiction(f"{name} {etag} is from the future: the view is at {current}, the head at {held.at}")
+        known = self.replica.known_etags.get(node)
+        if known and etag.version >= known[0].version and etag not in known:
+            had = [one.digest for one in known if one.version == etag.version]
+            raise Contradiction(
+                f"{name} {etag}: version {etag.version} of this view had digest {had[0]}"
+                if had
+                else f"{name} {etag}: this view had no version {etag.version}"
+            )
 
     def submit(self, node: str, report: Report, *, acknowledged: bool = False) -> "asyncio.Future[None] | None":
         """Queue a checked report; with `acknowledged`, a future that is done once it is stored. Raises NotReady."""

@@ -28,6 +28,7 @@ from viewserver.store.changes import append
 from viewserver.store.engine import Database
 from viewserver.store.head import lock_head
 from viewserver.store.idempotency import recall, remember
+from viewserver.store.reports import forget_reports
 
 log = logging.getLogger(__name__)
 
@@ -109,6 +110,9 @@ class Updates:
             if outcome.changed:
                 record = NewChange(request.actor, outcome.changed, outcome.affected, request.caused_by)
                 change = await append(conn, head, record)
+                removed = [item.id for item in outcome.changed if item.kind == "node" and item.after is None]
+                if removed:
+                    await forget_reports(conn, removed)
                 answer = Answer(change.revision, change.epoch, changed=True, affected=outcome.affected)
             if request.idempotency_key is not None:
                 await remember(conn, request.actor, request.idempotency_key, request.body_digest, answer.to_wire())

@@ -23,16 +23,20 @@ async def wait_for(
     def over() -> bool:
         return time.monotonic() >= deadline or replica.progress.closed
 
-    while True:
-        with replica.progress.ticket(PROGRESS) as ticket:
-            recent = await find(server, revision)
-            if recent is not None:
-                found = _now(replica, recent, quorum=quorum, allow_degraded=allow_degraded)
-                if found.converged or over():
-                    return found
-            elif over():
-                raise UnknownObject(f"revision {revision} does not exist; the head is {replica.held.revision}")
-            await until(ticket, deadline - time.monotonic())
+    replica.barriers += 1
+    try:
+        while True:
+            with replica.progress.ticket(PROGRESS) as ticket:
+                recent = await find(server, revision)
+                if recent is not None:
+                    found = _now(replica, recent, quorum=quorum, allow_degraded=allow_degraded)
+                    if found.converged or over():
+                        return found
+                elif over():
+                    raise UnknownObject(f"revision {revision} does not exist; the head is {replica.held.revision}")
+                await until(ticket, deadline - time.monotonic())
+    finally:
+        replica.barriers -= 1
 
 
 def _now(replica: Replica, recent: Recent, *, quorum: float, allow_degraded: bool) -> Barrier:

@@ -173,12 +173,12 @@ def _take_report(server: Server, node: str, applied: str | None) -> None:
     except ValueError as wrong:
         raise Malformed((Fault(("header", "verge-applied"), str(wrong)),)) from wrong
     told = server.replica.told.get(node)
-    if told is not None and (told.epoch, told.applied, told.state) == (etag.epoch, etag.version, "applied"):
-        return
     report = Report(applied=etag, state="applied", instances=dict(told.instances) if told else {})
     try:
         server.reports.check(node, report)
     except UnknownObject:
+        return
+    if told is not None and (told.epoch, told.applied, told.state) == (etag.epoch, etag.version, "applied"):
         return
     server.reports.submit(node, report)
 

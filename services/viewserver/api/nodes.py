@@ -10,12 +10,13 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 from verge.contract.etag import ETag
 from verge.contract.report import Failure, Report
 from viewserver.api.context import CallerOf, ServerOf, parse_json, read_body
-from viewserver.errors import Malformed
+from viewserver.errors import Contradiction, Malformed, NotReady
 from viewserver.model.faults import as_faults
 
 router = APIRouter(tags=["nodes"])
 
 REPORT_BYTES = 4 * 1024 * 1024
+STORED_WITHIN_S = 10.0
 
 
 def _etag(value: Any) -> Any:
@@ -96,9 +97,16 @@ async def put_report(request: Request, server: ServerOf, caller: CallerOf, node:
         report = ReportIn.model_validate(wire).to_report()
     except ValidationError as wrong:
         raise Malformed(tuple(as_faults(wrong, ()))) from wrong
-    server.reports.check(node, report)
+    try:
+        server.reports.check(node, report)
+    except Contradiction:
+        await server.follower.catch_up_changes()  # the view may have come from a replica that is ahead of this one
+        server.reports.check(node, report)
     stored = server.reports.submit(node, report, acknowledged=True)
     assert stored is not None
-    async with asyncio.timeout(10):
-        await stored
+    try:
+        async with asyncio.timeout(STORED_WITHIN_S):
+            await stored
+    except TimeoutError:
+        raise NotReady("Postgres has not taken the report yet; it will be tried again") from None
     return Response(status_code=204)

@@ -105,6 +105,7 @@ _COLUMNS = """node, epoch, applied_version, applied_digest, attempted_epoch, att
     state, report, sequence, boot_id, seen_at, seq"""
 _LOAD = text(f"SELECT {_COLUMNS} FROM reports").columns(report=JSONB)  # noqa: S608
 _SINCE = text(f"SELECT {_COLUMNS} FROM reports WHERE seq > :seq ORDER BY seq").columns(report=JSONB)  # noqa: S608
+_FORGET = text("DELETE FROM reports WHERE node = ANY(CAST(:nodes AS text[]))")
 _APPLIED_FOR = text("""
 SELECT first.* FROM unnest(CAST(:nodes AS text[])) AS wanted (node), LATERAL (
     SELECT node, epoch, version, at, timings FROM applied
@@ -132,6 +133,11 @@ async def load_reports(conn: AsyncConnection) -> list[StoredReport]:
 async def reports_since(conn: AsyncConnection, seq: int) -> list[StoredReport]:
     """The nodes whose report changed after batch `seq`, in the order of their batches."""
     return [_to_stored(row) for row in await conn.execute(_SINCE, {"seq": seq})]
+
+
+async def forget_reports(conn: AsyncConnection, nodes: Sequence[str]) -> None:
+    """Of nodes that are removed: a later one of the same name begins anew. When they applied what stays on record."""
+    await conn.execute(_FORGET, {"nodes": list(nodes)})
 
 
 async def applied_for(conn: AsyncConnection, head: Head, nodes: Sequence[str]) -> list[Applied]:
