@@ -125,11 +125,11 @@ class Serving:
 
 
 @contextlib.asynccontextmanager
-async def serving(database_url, data_dir, admin_token=None, **settings):
+async def serving(database_url, data_dir, admin_token=None, key=KEY, **settings):
     """One replica. A second one on the same database takes the first one's admin token."""
     bound = _listening("127.0.0.1:0")
     async with running(
-        Settings(database_url=database_url, data_dir=data_dir, token_key=KEY, **settings)
+        Settings(database_url=database_url, data_dir=data_dir, token_key=key, **settings)
     ) as application:
         config = uvicorn.Config(
             application,
