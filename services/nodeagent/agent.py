@@ -5,6 +5,7 @@ import random
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 from uuid import uuid4
 
 from nodeagent import VERSION
@@ -12,9 +13,11 @@ from nodeagent.checkpoint import Checkpoint
 from nodeagent.enforcement import Enforcement
 from nodeagent.journal import Journal
 from nodeagent.passes import Passes
-from nodeagent.session import Current, Enforced, Offered, Retry, Session
+from nodeagent.session import Current, Enforced, Offered, Retry, Session, Unreachable
 from nodeagent.settings import Settings
-from nodeagent.viewclient import Unreachable, ViewClient
+
+if TYPE_CHECKING:
+    from nodeagent.viewclient import ViewClient
 
 _dice = random.SystemRandom().random
 
@@ -25,15 +28,19 @@ class Agent:
     journal: Journal
     passes: Passes
     session: Session
-    client: ViewClient | None
-    """None: there is no server; views are handed over by hand."""
-    news: asyncio.Event = field(default_factory=asyncio.Event)
+    news: asyncio.Event
     """There is a report to send."""
+    client: "ViewClient | None" = None
+    """None: there is no server; views are handed over by hand."""
     started_at: float = field(default_factory=time.monotonic)
 
     async def start(self) -> None:
         """Enforce what the disk holds; nobody has been asked yet."""
         await self.passes.start()
+        if self.settings.servers and self.settings.token_file:
+            from nodeagent.viewclient import ViewClient  # only now: httpx takes a tenth of a second to import
+
+            self.client = ViewClient(self.settings.node, self.settings.token_file)
         held = self.passes.held
         self.session.held, self.session.seen = held.etag if held else None, self.passes.seen
 
@@ -47,7 +54,7 @@ class Agent:
             for task in tasks:
                 task.cancel()
 
-    async def follow(self, client: ViewClient) -> None:
+    async def follow(self, client: "ViewClient") -> None:
         """Ask, realise what is new, ask again. Ends by cancellation only."""
         while True:
             standing = (self.session.standing, self.session.problem)
@@ -69,7 +76,7 @@ class Agent:
                     self.news.set()  # a view refused for its content is to be reported
                     await asyncio.sleep(delay)
 
-    async def report(self, client: ViewClient) -> None:
+    async def report(self, client: "ViewClient") -> None:
         """Send the newest report there is; again, later or elsewhere, until it was taken."""
         said = None
         while True:
@@ -121,5 +128,4 @@ def assemble(settings: Settings, make: Callable[[int], Enforcement]) -> Agent:
         news.set()
 
     passes = Passes(make, Checkpoint(settings.state_dir, settings.node), journal, tell)
-    client = ViewClient(settings.node, settings.token_file) if settings.token_file and settings.servers else None
-    return Agent(settings, journal, passes, session, client, news)
+    return Agent(settings, journal, passes, session, news)

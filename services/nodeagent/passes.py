@@ -3,8 +3,8 @@
 Wanted is the pinned view if there is one, else the newest one held. Everything that blocks (the kernel, the disk) runs in
 threads; the lock `_turn` keeps passes apart. The order of a pass and what a crash leaves is in `checkpoint`.
 
-A rejected view leaves in force what was in force. It is tried again with a growing delay, since what stood against it may
-heal (the bridge appears, a module is loaded) without a new version.
+A rejected view leaves in force what was in force. It is tried again with a growing delay, and so is one with failures,
+since what stood against it may heal (the bridge appears, a module is loaded) without a new version.
 """
 
 import asyncio
@@ -18,8 +18,7 @@ from typing import Final, TypeVar
 from nodeagent.checkpoint import Checkpoint, CheckpointUnreadable, Slot, Stored
 from nodeagent.enforcement import Enforcement, Outcome, PlanText
 from nodeagent.journal import Journal
-from nodeagent.session import Enforced, Offered
-from nodeagent.viewclient import read_view
+from nodeagent.session import Enforced, Offered, read_view
 from verge.contract.etag import At, ETag
 from verge.contract.report import Failure, State
 from verge.contract.view import InstanceId, View
@@ -118,7 +117,7 @@ class Passes:
                 stored = Stored(view.node, None, None, body, self.generation)
                 await self._on_disk(lambda: self._checkpoint.pin(stored))
                 self._journal.say("view-pinned", digest=view.digest, instances=len(view.instances))
-            self._news(timings={})
+            self._news(outcome.timings_ms)
             return outcome
 
     async def unpin(self) -> Outcome | None:
@@ -142,16 +141,16 @@ class Passes:
             view = wanted.view if wanted else None
             enforcement = self._kernel
             moved, ready = await self._in_worker(lambda: (enforcement.moved(), dict(enforcement.readiness(view))))
-            refused = self.outcome is not None and self.outcome.state == "rejected"
-            if refused and now >= self._retry[0]:
-                await self._pass(resync=True)
+            state = self.outcome.state if self.outcome else "rejected"
+            if state != "applied" and now >= self._retry[0]:
+                await self._pass(resync=state == "rejected")
             elif moved:
                 began = time.monotonic()
                 outcome = await self._pass(resync=True)
                 if outcome.changes:
                     repaired = (time.monotonic() - began) * 1000
                     self._journal.say("drift-repaired", changes=outcome.changes, state=outcome.state, ms=repaired)
-            elif ready != self._ready and not refused:
+            elif ready != self._ready and state != "rejected":
                 await self._pass()
             self._ready = ready
 
@@ -199,20 +198,17 @@ class Passes:
             floor = floor or self._floor
             below = await self._realise(floor.view, resync=resync) if floor and floor is not wanted else outcome
             self.in_force = floor if below.state != "rejected" else None
-            delay = min(max(self._retry[1] * 2, _RETRY_S[0]), _RETRY_S[1])
-            self._retry = (time.monotonic() + delay, delay)
         else:
             self.in_force = self._floor = wanted
-            self._retry = (0.0, 0.0)
             if wanted and wanted is self._proposed and not self.disk_problem:
                 self._proposed = None
                 await self._on_disk(self._checkpoint.accept)
+        delay = 0.0 if outcome.state == "applied" else min(max(self._retry[1] * 2, _RETRY_S[0]), _RETRY_S[1])
+        self._retry = (time.monotonic() + delay, delay)
         self.outcome, self._ready = outcome, outcome.instances
         if not quiet:
-            timings = {stage: round(spent, 3) for stage, spent in outcome.timings_ms.items()}
-            if fresh and wanted and wanted.fetch_ms is not None:
-                timings = {"fetch": wanted.fetch_ms} | timings
-            self._news(timings)
+            fetch = {"fetch": wanted.fetch_ms} if fresh and wanted and wanted.fetch_ms is not None else {}
+            self._news(fetch | dict(outcome.timings_ms))
         return outcome
 
     async def _realise(self, view: View | None, *, resync: bool) -> Outcome:
@@ -256,7 +252,7 @@ class Passes:
             state=state,
             failures=failures,
             instances=outcome.instances,
-            timings_ms=timings,
+            timings_ms={stage: round(spent, 3) for stage, spent in timings.items()},
             sessions_cut=outcome.sessions_judged_again,
         )
 

@@ -19,6 +19,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Final, Literal
 
+import orjson
+
 from verge.contract.etag import At, ETag
 from verge.contract.report import Failure, Readiness, Report, State
 from verge.contract.view import InstanceId, View, ViewInvalid
@@ -37,6 +39,10 @@ answers, but not with something this agent can accept."""
 _REFUSALS: Final[Mapping[int, Standing]] = {401: "unauthorized", 403: "forbidden", 404: "removed"}
 _HOPELESS: Final = frozenset({400, 413, 415, 422})
 """A report answered so is not sent again: the next one will differ."""
+
+
+class Unreachable(Exception):
+    """No answer came to a request: the text says why, in a few words."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -317,6 +323,16 @@ class Session:
             return None
         self._report_failures += 1
         return _delay(self._report_failures, dice)
+
+
+def read_view(body: bytes) -> View | ViewInvalid:
+    """What the bytes of a whole view say."""
+    try:
+        return View.parse(orjson.loads(body))
+    except orjson.JSONDecodeError as wrong:
+        return ViewInvalid("", f"this is not JSON: {wrong}")
+    except ViewInvalid as wrong:
+        return wrong
 
 
 def _says(answer: Answer) -> str:

@@ -13,7 +13,7 @@ from typing import Any, Final
 import httpx
 import orjson
 
-from nodeagent.session import Answer, ReportRequest, ViewRequest
+from nodeagent.session import Answer, ReportRequest, Unreachable, ViewRequest, read_view
 from verge.contract.view import View, ViewInvalid
 
 _CONNECT_S: Final = 2.0
@@ -36,10 +36,6 @@ _REASONS: Final[dict[type[Exception], str]] = {
     httpx.RemoteProtocolError: "closed the connection",
     httpx.ReadError: "broke the connection",
 }
-
-
-class Unreachable(Exception):
-    """No answer: the text says why, in a few words."""
 
 
 class ViewClient:
@@ -122,16 +118,6 @@ class ViewClient:
 
 async def _content(body: bytes) -> View | ViewInvalid:
     return read_view(body) if len(body) <= _INLINE else await asyncio.to_thread(read_view, body)
-
-
-def read_view(body: bytes) -> View | ViewInvalid:
-    """What the bytes of a whole view say."""
-    try:
-        return View.parse(orjson.loads(body))
-    except orjson.JSONDecodeError as wrong:
-        return ViewInvalid("", f"this is not JSON: {wrong}")
-    except ViewInvalid as wrong:
-        return wrong
 
 
 def _detail(body: bytes) -> str:

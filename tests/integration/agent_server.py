@@ -5,6 +5,7 @@ import asyncio
 import contextlib
 import re
 import socket
+from pathlib import Path
 
 import orjson
 import uvicorn
@@ -68,15 +69,21 @@ class ViewServer:
     # HTTP
 
     @contextlib.asynccontextmanager
-    async def serving(self, port: int = 0):
+    async def serving(self, port: int = 0, path: Path | None = None):
+        """On loopback, or on a unix socket."""
         app = Starlette(
             routes=[
                 Route("/v1/nodes/{node}/view", self._view),
                 Route("/v1/nodes/{node}/report", self._report, methods=["PUT"]),
             ]
         )
-        listener = socket.create_server(("127.0.0.1", port))
-        self.url = f"http://127.0.0.1:{listener.getsockname()[1]}"
+        if path:
+            listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+            listener.bind(str(path))
+            self.url = f"unix:{path}"
+        else:
+            listener = socket.create_server(("127.0.0.1", port))
+            self.url = f"http://127.0.0.1:{listener.getsockname()[1]}"
         server = uvicorn.Server(uvicorn.Config(app, log_config=None, lifespan="off", timeout_graceful_shutdown=1))
         server.capture_signals = contextlib.nullcontext
         task = asyncio.ensure_future(server.serve(sockets=[listener]))

@@ -2,8 +2,7 @@
 
 import pytest
 
-from nodeagent.session import WAIT_S, Answer, Current, Enforced, Offered, Retry, Session
-from nodeagent.viewclient import read_view
+from nodeagent.session import WAIT_S, Answer, Current, Enforced, Offered, Retry, Session, read_view
 from tests.unit.nodeagent.views import body_of, etag_of, view_wire
 from verge.contract.etag import At, ETag
 from verge.contract.report import Failure
