@@ -16,7 +16,17 @@ The flat network, in which the gateway is a real router and the hypervisors' own
                │       │               │
               VM      VM              VM       default route via 10.111.0.1
 
-A network with separate public and private sides is two segments, and hypervisors with two attachments.
+Separate public and private networks, each hypervisor on both:
+
+    outside 203.0.113.10
+       │ internet
+    router 203.0.113.1 / 198.51.100.1 / 10.111.0.1
+       │            │
+    ═══╪════════════╪══╤═══════════╤══════════════ public 198.51.100.0/24
+       │              clc         pub0
+       │         198.51.100.10    198.51.100.101 nc-1 …
+       │                          br0 10.111.0.101
+    ═══╧═══════════════════════════╧══════════════ private 10.111.0.0/16
 """
 
 from __future__ import annotations
@@ -96,6 +106,48 @@ def flat(nodes: int = 3) -> Topology:
             Machine("clc", (inside("eth0", CLC),), gateway=GATEWAY),
             *(
                 Machine(f"nc-{n + 1}", (inside("up0", FIRST_NODE + n, "br0"),), gateway=GATEWAY, zone=zone)
+                for n in range(nodes)
+            ),
+        ),
+    )
+
+
+PUBLIC_SUBNET = IPv4Network("198.51.100.0/24")
+PUBLIC_ROUTER = IPv4Address("198.51.100.1")
+PUBLIC_CLC = IPv4Address("198.51.100.10")
+
+
+def two(nodes: int = 3) -> Topology:
+    """VMs live on 10.111.0.0/16; hypervisors, the CLC and elastic IPs on 198.51.100.0/24. nc-1 is 10.111.0.101 and
+    198.51.100.101. The router joins both, and is the hypervisors' default route on the public side."""
+
+    def public(interface: str, address: IPv4Address) -> Attachment:
+        return Attachment("public", interface, IPv4Interface((address, PUBLIC_SUBNET.prefixlen)))
+
+    def private(interface: str, address: IPv4Address, bridge: str | None = None) -> Attachment:
+        return Attachment("private", interface, IPv4Interface((address, FLAT_SUBNET.prefixlen)), bridge)
+
+    internet_router = Attachment("internet", "wan0", IPv4Interface("203.0.113.1/24"))
+    internet_client = Attachment("internet", "eth0", IPv4Interface((OUTSIDE, 24)))
+    zone = Zone("br0", FLAT_SUBNET, GATEWAY)
+    return Topology(
+        name="two",
+        segments=("private", "public", "internet"),
+        machines=(
+            Machine(
+                "router",
+                (private("lan0", GATEWAY), public("dmz0", PUBLIC_ROUTER), internet_router),
+                forwards=True,
+            ),
+            Machine("outside", (internet_client,), gateway=IPv4Address("203.0.113.1")),
+            Machine("clc", (public("eth0", PUBLIC_CLC),), gateway=PUBLIC_ROUTER),
+            *(
+                Machine(
+                    f"nc-{n + 1}",
+                    (private("up0", FIRST_NODE + n, "br0"), public("pub0", PUBLIC_SUBNET[101 + n])),
+                    gateway=PUBLIC_ROUTER,
+                    zone=zone,
+                )
                 for n in range(nodes)
             ),
         ),
