@@ -3,7 +3,8 @@
 import asyncio
 import gc
 import logging
-from collections.abc import AsyncIterator
+from collections import Counter
+from collections.abc import AsyncIterator, MutableMapping
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from typing import Any
 
@@ -12,11 +13,23 @@ from fastapi.responses import HTMLResponse
 from starlette.staticfiles import StaticFiles
 
 from verge import apidocs
-from viewserver.api import convergence, fences, nodes, problems, reading, tokens, updates
+from viewserver.api import (
+    convergence,
+    dashboard,
+    events,
+    fences,
+    metrics,
+    nodes,
+    problems,
+    reading,
+    tokens,
+    updates,
+)
 from viewserver.api.context import Json, Server
 from viewserver.api.description import describe
 from viewserver.api.hot import Receive, Scope, Send, ViewRoute
 from viewserver.credentials import Credentials
+from viewserver.events import Events
 from viewserver.fences import Fences
 from viewserver.follow import Follower
 from viewserver.reports import Reports
@@ -43,7 +56,7 @@ def create_routes() -> FastAPI:
         redoc_url=None,
     )
     problems.install(app)
-    for module in (fences, tokens, reading, convergence, nodes, updates):
+    for module in (fences, tokens, reading, convergence, events, metrics, nodes, updates):
         app.include_router(module.router)
 
     @app.get("/healthz", tags=["service"], summary="Alive")
@@ -69,6 +82,7 @@ def create_routes() -> FastAPI:
         return HTMLResponse(apidocs.page("Verge view server"))
 
     app.mount("/docs/assets", StaticFiles(directory=apidocs.ASSETS))
+    dashboard.install(app)
     describe(app)
     return app
 
@@ -79,6 +93,9 @@ class Application:
     def __init__(self, routes: FastAPI) -> None:
         self.routes = routes
         self.views = ViewRoute()
+        self.answers: Counter[int] = Counter()
+        """Of every other route, by status."""
+        routes.state.answers = {"view": self.views.answers, "other": self.answers}
 
     @property
     def server(self) -> Server:
@@ -95,7 +112,16 @@ class Application:
             node = self.views.takes(scope)
             if node is not None:
                 return await self.views(self.server, node, scope, receive, send)
+            return await self.routes(scope, receive, self._counted(send))
         return await self.routes(scope, receive, send)
+
+    def _counted(self, send: Send) -> Send:
+        async def counted(message: MutableMapping[str, Any]) -> None:
+            if message["type"] == "http.response.start":
+                self.answers[message["status"]] += 1
+            await send(message)
+
+        return counted
 
 
 @asynccontextmanager
@@ -114,13 +140,15 @@ async def running(settings: Settings) -> AsyncIterator[Application]:
         reports = Reports(database, follower.replica)
         routes = create_routes()
         updates_ = Updates(database, follower)
-        routes.state.server = Server(settings, database, credentials, follower, updates_, reports)
+        events_ = Events(follower.replica)
+        routes.state.server = Server(settings, database, credentials, follower, updates_, reports, events_)
         _settle_collector()
         tasks = [
             asyncio.create_task(follower.run(credentials.reload), name="follow"),
             asyncio.create_task(reports.run(), name="reports"),
             asyncio.create_task(Fences(updates_).run(), name="fences"),
             asyncio.create_task(Upkeep(database).run(), name="upkeep"),
+            asyncio.create_task(events_.run(), name="events"),
         ]
         for task in tasks:
             task.add_done_callback(_ended)

@@ -19,7 +19,9 @@ from viewserver.model.network import Network
 from viewserver.model.updates import rewind
 from viewserver.replica import PROGRESS, Replica
 from viewserver.settings import Settings
+from viewserver.spread import RECENT
 from viewserver.store import HistoryPruned, StoreError
+from viewserver.store.applications import applied_since
 from viewserver.store.changes import CHANNEL as CHANGES
 from viewserver.store.changes import changes_page, changes_since
 from viewserver.store.clock import ServerClock
@@ -54,11 +56,14 @@ class Follower:
             stored = await load_network(conn)
             changes = await _recent_changes(conn, stored)
             reports = await load_reports(conn)
+            recent = changes[-RECENT:]
+            applications = await applied_since(conn, Head(stored.epoch, recent[0].revision)) if recent else {}
         replica = Replica(settings, clock, held_before(stored, changes))
         for change in changes:
             replica.adopt(change)
         for report in reports:
             replica.hear(report.node, told_from(report))
+        replica.loaded(applications, {change.revision: change.affected for change in recent})
         log.info(
             "loaded revision=%d epoch=%d objects=%d ms=%.0f",
             stored.revision,

@@ -6,12 +6,13 @@ nothing here is decided by it. All methods are synchronous, so that no reader se
 
 import time
 from collections import defaultdict, deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 
 import orjson
+from prometheus_client import Histogram
 
 from verge.contract.etag import ETag
 from viewserver.bases import Bases
@@ -21,11 +22,13 @@ from viewserver.compile.held import Held
 from viewserver.model.change import Change
 from viewserver.model.convergence import Facts, Pending, Told, touched_objects
 from viewserver.settings import Settings
+from viewserver.spread import Spreads
 from viewserver.store.clock import ServerClock
 from viewserver.waiting import Waiting
 
 RECENT_CHANGES = 1000
 RECENT_ETAGS = 64
+CONVERGENCE_BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300, 3600)
 PROGRESS = "progress"
 """The key of those who wait for any node to advance, or any change to be committed."""
 
@@ -39,10 +42,11 @@ class Recent:
     affected: tuple[str, ...]
     touched: frozenset[str]
     caused_by: int | None = None
+    actor: str = ""
 
     @classmethod
     def of(cls, change: Change) -> "Recent":
-        return cls(change.revision, change.at, change.affected, touched_objects(change), change.caused_by)
+        return cls(change.revision, change.at, change.affected, touched_objects(change), change.caused_by, change.actor)
 
 
 class Replica:
@@ -59,6 +63,17 @@ class Replica:
         self.answered: dict[str, deque[tuple[int, datetime]]] = defaultdict(lambda: deque(maxlen=RECENT_ETAGS))
         """By node: versions it was given by this replica, and when its answer was written."""
         self.recent: dict[int, Recent] = {}
+        self.convergence_seconds = Histogram(
+            "verge_convergence_seconds",
+            "From a change's commit until the last node that it affects has told that it applied it.",
+            registry=None,
+            buckets=CONVERGENCE_BUCKETS,
+        )
+        self.spreads = Spreads(self.convergence_seconds.observe)
+        """How the last changes spread, for the change log."""
+        self.changes_taken_in = 0
+        self.barriers = 0
+        """How many wait for a change to be in force."""
         self.fresh_at = time.monotonic()
         """When this replica last knew itself to be at the head."""
         self._pending: dict[str, deque[Pending]] = defaultdict(deque)
@@ -78,7 +93,10 @@ class Replica:
         self.bases.add(self.held, change.at)
         self.remember(Recent.of(change))
         gone = [item.id for item in change.operations if item.kind == "node" and item.after is None]
+        self.changes_taken_in += 1
         for node in gone:
+            for pending in self._pending.get(node, ()):
+                self.spreads.gone(pending.revision, node)
             for book in (self.told, self.known_etags, self.answered, self._pending, self._heard, self._rendered):
                 book.pop(node, None)
         for node in change.affected:
@@ -87,11 +105,19 @@ class Replica:
         self.views.wake([*change.affected, *gone])
         self.progress.wake([PROGRESS])
 
+    def loaded(
+        self, applications: Mapping[str, Sequence[tuple[int, datetime]]], affected: Mapping[int, Sequence[str]]
+    ) -> None:
+        """What was taken in so far is history: what comes from here on is counted as news."""
+        self.changes_taken_in = 0
+        self.spreads.recall(applications, affected)
+
     def begin_epoch(self, held: Held) -> None:
         """History was rewound, or records are missing: start again from what Postgres holds."""
         self.held = held
         self.bases = Bases(held)
         self.recent.clear()
+        self.spreads.clear()
         self._pending.clear()
         self._rendered.clear()
         self.known_etags.clear()
@@ -105,9 +131,14 @@ class Replica:
         self.recent[recent.revision] = recent
         while len(self.recent) > RECENT_CHANGES:
             del self.recent[next(iter(self.recent))]
-        for node in recent.affected:
-            if self.held.network.node(node) is not None and recent.revision > self.applied(node):
+        network = self.held.network
+        nodes = [node for node in recent.affected if network.node(node) is not None]
+        self.spreads.begin(recent.revision, recent.at, nodes, lambda node: node in self.told or node in network.at_node)
+        for node in nodes:
+            if recent.revision > self.applied(node):
                 self._pending[node].append(Pending(recent.revision, recent.at))
+            else:
+                self.spreads.applied(recent.revision, node, self.told[node].at)
 
     def _remember_etag(self, node: str) -> None:
         etag = self.held.etag(node)
@@ -159,7 +190,7 @@ class Replica:
         )
         if pending and told.epoch == self.held.epoch:
             while pending and pending[0].revision <= told.applied:
-                pending.popleft()
+                self.spreads.applied(pending.popleft().revision, node, told.at)
         return advanced
 
     @contextmanager

@@ -7,6 +7,7 @@ here wakes a node or changes a view.
 
 import asyncio
 import logging
+from collections import Counter
 
 from verge.contract.etag import ETag
 from verge.contract.report import Report
@@ -29,6 +30,8 @@ class Reports:
         self.replica = replica
         self._waiting: list[tuple[NewReport, asyncio.Future[None] | None]] = []
         self._work = asyncio.Event()
+        self.stored: Counter[str] = Counter()
+        """How many reports of each state were stored here."""
         self._sequences: dict[str, tuple[str, int]] = {}
 
     def check(self, node: str, report: Report) -> None:
@@ -87,6 +90,7 @@ class Reports:
                 self._work.set()
                 continue
             failing = False
+            self.stored.update(new.report.state for new, _ in batch)
             advanced = [self.replica.hear(new.node, _told(new)) for new, _ in batch if self._current(new)]
             for _, future in batch:
                 if future is not None and not future.done():

@@ -13,7 +13,9 @@ import logging
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, Final
+
+from prometheus_client import Histogram
 
 from viewserver.compile.derived import Derived
 from viewserver.compile.difference import difference
@@ -31,6 +33,8 @@ from viewserver.store.idempotency import recall, remember
 from viewserver.store.reports import forget_reports
 
 log = logging.getLogger(__name__)
+
+COMMIT_BUCKETS: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +83,12 @@ class Updates:
     def __init__(self, database: Database, follower: Follower) -> None:
         self.database = database
         self.follower = follower
+        self.commit_seconds = Histogram(
+            "verge_commit_seconds",
+            "From an update's turn to its commit, for updates that made a revision here.",
+            registry=None,
+            buckets=COMMIT_BUCKETS,
+        )
         self._turn = asyncio.Lock()
         """Writers of this replica queue here, not in Postgres, where each would hold a connection."""
 
@@ -121,6 +131,7 @@ class Updates:
             if replica.held is base:
                 replica.adopt(change, outcome.derived)
             replica.fresh_at = time.monotonic()
+            self.commit_seconds.observe(took / 1000)
             log.info(
                 "committed revision=%d actor=%s operations=%d affected=%d ms=%.1f",
                 change.revision,

@@ -9,6 +9,7 @@ from fastapi.responses import Response
 
 from viewserver.credentials import Caller, Credentials
 from viewserver.errors import Malformed, TooLarge
+from viewserver.events import Events
 from viewserver.follow import Follower
 from viewserver.model.faults import Fault
 from viewserver.replica import Replica
@@ -28,6 +29,7 @@ class Server:
     follower: Follower
     updates: Updates
     reports: Reports
+    events: Events
 
     @property
     def replica(self) -> Replica:

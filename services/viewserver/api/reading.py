@@ -45,11 +45,13 @@ async def list_updates(
     before: Annotated[int | None, Query(ge=1, lt=2**63, description="Only revisions below this one.")] = None,
     limit: Annotated[int, Query(ge=1, le=1000)] = 50,
 ) -> Json:
+    """`summary`: how many nodes it affects (those that were seen, or host an instance), how many have applied it, and after
+    how many milliseconds; null for an older change, whose own page knows."""
     caller.may("operator")
     async with server.database.begin() as conn:
         changes = await changes_page(conn, before, limit)
     more = changes[-1].revision if len(changes) == limit and changes[-1].revision > 1 else None
-    return Json({"updates": [_change_wire(change) for change in changes], "next_before": more})
+    return Json({"updates": [_listed_wire(server, change) for change in changes], "next_before": more})
 
 
 @router.get("/v1/updates/{revision}", summary="One change: who, when, what, and where it is in force")
@@ -143,6 +145,11 @@ def _change_wire(change: Change) -> dict[str, Any]:
         "affected": list(change.affected),
         "caused_by": change.caused_by,
     }
+
+
+def _listed_wire(server: Server, change: Change) -> dict[str, Any]:
+    spread = server.replica.spreads[change.revision] if change.epoch == server.replica.held.epoch else None
+    return {**_change_wire(change), "summary": spread.to_wire() if spread is not None else None}
 
 
 STALE_AFTER_S = 3.0
