@@ -15,7 +15,7 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from lab import enter
+from lab import namespaces
 
 _TIMEOUT = 20
 
@@ -37,7 +37,7 @@ def missing() -> list[Lack]:
     """Everything this machine lacks for a lab; empty when one can be entered and does what a lab must do."""
     if not sys.platform.startswith("linux"):
         return [Lack("Linux", f"this is {sys.platform}", "run it on Linux, or in a Linux VM")]
-    search = enter.search_path()
+    search = namespaces.search_path()
     lacks = [
         Lack(f"the {program} command", f"not found in {search}", f"sudo apt-get install {package}")
         for program, package in _PROGRAMS.items()
@@ -100,7 +100,7 @@ _TRIALS: tuple[tuple[str, str, tuple[tuple[str, ...], ...]], ...] = (
 # -- why a lab cannot be entered
 
 
-def refusal(error: enter.Refused) -> Lack:
+def refusal(error: namespaces.Refused) -> Lack:
     """The kernel's refusal in words, with the setting that is behind it."""
     return explain(error, _settings())
 
@@ -124,7 +124,7 @@ def _settings() -> dict[str, str]:
     return found
 
 
-def explain(error: enter.Refused, settings: dict[str, str]) -> Lack:
+def explain(error: namespaces.Refused, settings: dict[str, str]) -> Lack:
     """Which of the settings stands behind this refusal, most telling first."""
     what = f"a private lab ({error.step})"
     said = f"the kernel says “{error.reason}”"
@@ -168,17 +168,17 @@ def _in_a_throwaway_lab(trial: Callable[[], list[Lack]], *, without_programs: bo
         os.close(read)
         lacks = []
         try:
-            enter.become_private()
+            namespaces.become_private()
             if not os.fork():
                 try:
-                    enter.furnish()
+                    namespaces.furnish()
                     lacks = [] if without_programs else trial()
-                except enter.Refused as refused:
+                except namespaces.Refused as refused:
                     lacks = [refusal(refused)]
                 os.write(write, json.dumps([asdict(lack) for lack in lacks]).encode())
                 os._exit(0)
             os.wait()
-        except enter.Refused as refused:
+        except namespaces.Refused as refused:
             os.write(write, json.dumps([asdict(refusal(refused))]).encode())
         finally:
             os._exit(0)

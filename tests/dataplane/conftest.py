@@ -9,13 +9,13 @@ from collections.abc import Iterator
 
 import pytest
 
-from lab import enter, topology
+from lab import namespaces, topology
 from lab.build import Lab, Vm
 
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_runtest_setup(item: pytest.Item) -> None:
-    if not enter.inside():
+    if not namespaces.inside():
         pytest.fail(
             "data-plane tests run inside a lab: python -m lab.enter -- python -m pytest tests/dataplane", pytrace=False
         )

@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from lab import enter
+from lab import enter, namespaces
 from lab.lacks import Lack, explain, missing, try_kernel
 
 ROOT = Path(__file__).parents[2]
@@ -199,7 +199,7 @@ def test_this_machine_has_what_a_lab_needs() -> None:
 
 
 def test_missing_programs_are_named_with_their_package(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr(enter, "search_path", lambda: str(tmp_path))
+    monkeypatch.setattr(namespaces, "search_path", lambda: str(tmp_path))
     assert [(lack.what, lack.remedy) for lack in missing()] == [
         ("the ip command", "sudo apt-get install iproute2"),
         ("the nft command", "sudo apt-get install nftables"),
@@ -243,7 +243,7 @@ def test_a_refusal_names_the_setting_behind_it(
     monkeypatch: pytest.MonkeyPatch, uid: int, settings: dict[str, str], why: str, remedy: str
 ) -> None:
     monkeypatch.setattr(os, "geteuid", lambda: uid)
-    lack = explain(enter.Refused("a user namespace", PermissionError(1, "Operation not permitted")), settings)
+    lack = explain(namespaces.Refused("a user namespace", PermissionError(1, "Operation not permitted")), settings)
     assert why in lack.why
     assert remedy in lack.remedy
     assert str(lack).startswith("a private lab (a user namespace): ")
