@@ -1,21 +1,16 @@
 """Writing: one atomic update, or one object of it for `curl`."""
 
-import hashlib
-import re
-import time
-from typing import Annotated, Any
+from typing import Any
 
-from fastapi import APIRouter, Header, Query, Request
+from fastapi import APIRouter, Request
 
-from viewserver.api.barrier import wait_for
-from viewserver.api.context import CallerOf, Json, Server, ServerOf, parse_json, read_body
-from viewserver.credentials import Caller
+from viewserver.api.context import CallerOf, Json, ServerOf, parse_json, read_body
+from viewserver.api.writing import DryRun, IdempotencyKey, IfMatch, Timeout, Wait, answer_to, update_of
 from viewserver.errors import Malformed, TooLarge, UnknownObject
 from viewserver.model.faults import Fault
 from viewserver.model.network import Network
 from viewserver.model.objects import Kind
 from viewserver.model.updates import Operation, Parsed, parse, parse_value, wrong_id
-from viewserver.update import Request as Update
 
 router = APIRouter(tags=["writing"])
 
@@ -26,20 +21,6 @@ COLLECTIONS: dict[str, Kind] = {
     "instances": "instance",
     "elastic_ips": "elastic_ip",
 }
-
-IfMatch = Annotated[str | None, Header(description='`"<revision>"`: 412 if the head has moved.')]
-IdempotencyKey = Annotated[
-    str | None,
-    Header(
-        description="The same key and request again returns the first answer; with another request it is 422.",
-        max_length=255,
-    ),
-]
-DryRun = Annotated[
-    bool, Query(description="Check everything, keep nothing; answers each affected node's view difference.")
-]
-Wait = Annotated[str | None, Query(pattern="^applied$", description="Answer when every affected node has applied it.")]
-Timeout = Annotated[float, Query(alias="timeout", ge=0, description="Seconds; the longest wait is 60.")]
 
 
 @router.post("/v1/updates", summary="One atomic update of the network")
@@ -59,8 +40,8 @@ async def post_update(
     body = await read_body(request, server.settings.max_body_bytes)
     wire = parse_json(body)
     parsed = _parse_update(wire, server.settings.max_operations)
-    update = _update(caller, request, body, lambda _: parsed, idempotency_key, if_match)
-    return await _answer(server, update, dry_run, wait, patience)
+    update = update_of(caller, request, body, lambda _: parsed, idempotency_key, if_match)
+    return await answer_to(server, update, dry_run, wait, patience)
 
 
 @router.put("/v1/{collection}/{id}", summary="Put one object")
@@ -87,9 +68,9 @@ async def put_object(
         frozenset(fault.pointer for fault in faults),
         frozenset({(kind, id)}) if faults else frozenset(),
     )
-    update = _update(caller, request, body, lambda _: parsed, idempotency_key, if_match)
+    update = update_of(caller, request, body, lambda _: parsed, idempotency_key, if_match)
     with _pointers_into_value():
-        return await _answer(server, update, dry_run, wait, patience)
+        return await answer_to(server, update, dry_run, wait, patience)
 
 
 @router.delete("/v1/{collection}/{id}", summary="Delete one object")
@@ -114,9 +95,9 @@ async def delete_object(
             raise UnknownObject(f"{kind} {id} does not exist")
         return Parsed((Operation(kind, id, None),), (), frozenset(), frozenset())
 
-    update = _update(caller, request, b"", operations, idempotency_key, if_match)
+    update = update_of(caller, request, b"", operations, idempotency_key, if_match)
     with _pointers_into_value():
-        return await _answer(server, update, dry_run, wait, patience)
+        return await answer_to(server, update, dry_run, wait, patience)
 
 
 def _parse_update(wire: Any, most: int) -> Parsed:
@@ -141,41 +122,6 @@ def _kind(collection: str, key: str) -> Kind:
     if message:
         raise Malformed((Fault(("id",), message),))
     return kind
-
-
-def _update(
-    caller: Caller, request: Request, body: bytes, operations: Any, idempotency_key: str | None, if_match: str | None
-) -> Update:
-    if idempotency_key is not None and not (idempotency_key and idempotency_key.isprintable()):
-        raise Malformed((Fault(("header", "idempotency-key"), "must be 1 to 255 printable characters"),))
-    digest = hashlib.sha256(f"{request.method} {request.url.path}\n".encode() + body).digest()
-    return Update(caller.actor, operations, idempotency_key, digest, _revision(if_match))
-
-
-def _revision(if_match: str | None) -> int | None:
-    if if_match is None or if_match.strip() == "*":
-        return None
-    found = re.fullmatch(r'(?:W/)?"(\d{1,18})"', if_match.strip())
-    if found is None:
-        raise Malformed((Fault(("header", "if-match"), 'must be a revision in quotes: "42"'),))
-    return int(found[1])
-
-
-async def _answer(server: Server, update: Update, dry_run: bool, wait: str | None, patience: float) -> Json:
-    if dry_run:
-        return Json(server.updates.dry_run(update))
-    began = time.monotonic()
-    answer = await server.updates.commit(update)
-    wire = answer.to_wire()
-    if wait is not None:
-        barrier = await wait_for(server, answer.revision, began + min(patience, server.settings.max_wait_s))
-        wire |= barrier.to_wire() | {"affected": wire["affected"]}
-    headers = {
-        "verge-revision": f"{answer.epoch}.{answer.revision}",
-        "etag": f'"{answer.revision}"',
-        "server-timing": f"commit;dur={answer.commit_ms:.2f}",
-    }
-    return Json(wire, headers=headers)
 
 
 class _pointers_into_value:  # noqa: N801 - reads as a block

@@ -1,0 +1,67 @@
+"""What every route that changes the network takes and answers: one request, committed once, and waited for if asked."""
+
+import hashlib
+import re
+import time
+from typing import Annotated
+
+from fastapi import Header, Query, Request
+
+from viewserver.api.barrier import wait_for
+from viewserver.api.context import Json, Server
+from viewserver.credentials import Caller
+from viewserver.errors import Malformed
+from viewserver.model.faults import Fault
+from viewserver.update import Check
+from viewserver.update import Request as Update
+
+IfMatch = Annotated[str | None, Header(description='`"<revision>"`: 412 if the head has moved.')]
+IdempotencyKey = Annotated[
+    str | None,
+    Header(
+        description="The same key and request again returns the first answer; with another request it is 422.",
+        max_length=255,
+    ),
+]
+DryRun = Annotated[
+    bool, Query(description="Check everything, keep nothing; answers each affected node's view difference.")
+]
+Wait = Annotated[str | None, Query(pattern="^applied$", description="Answer when every affected node has applied it.")]
+Timeout = Annotated[float, Query(alias="timeout", ge=0, description="Seconds; the longest wait is 60.")]
+
+
+def update_of(
+    caller: Caller, request: Request, body: bytes, operations: Check, idempotency_key: str | None, if_match: str | None
+) -> Update:
+    """Raises Malformed for headers that are not what they should be."""
+    if idempotency_key is not None and not (idempotency_key and idempotency_key.isprintable()):
+        raise Malformed((Fault(("header", "idempotency-key"), "must be 1 to 255 printable characters"),))
+    digest = hashlib.sha256(f"{request.method} {request.url.path}\n".encode() + body).digest()
+    return Update(caller.actor, operations, idempotency_key, digest, _revision(if_match))
+
+
+def _revision(if_match: str | None) -> int | None:
+    if if_match is None or if_match.strip() == "*":
+        return None
+    found = re.fullmatch(r'(?:W/)?"(\d{1,18})"', if_match.strip())
+    if found is None:
+        raise Malformed((Fault(("header", "if-match"), 'must be a revision in quotes: "42"'),))
+    return int(found[1])
+
+
+async def answer_to(server: Server, update: Update, dry_run: bool, wait: str | None, patience: float) -> Json:
+    """Commit it, or try it; `patience` in seconds. Raises what `Updates.commit` and `Updates.dry_run` raise."""
+    if dry_run:
+        return Json(server.updates.dry_run(update))
+    began = time.monotonic()
+    answer = await server.updates.commit(update)
+    wire = answer.to_wire()
+    if wait is not None:
+        barrier = await wait_for(server, answer.revision, began + min(patience, server.settings.max_wait_s))
+        wire |= barrier.to_wire() | {"affected": wire["affected"]}
+    headers = {
+        "verge-revision": f"{answer.epoch}.{answer.revision}",
+        "etag": f'"{answer.revision}"',
+        "server-timing": f"commit;dur={answer.commit_ms:.2f}",
+    }
+    return Json(wire, headers=headers)
