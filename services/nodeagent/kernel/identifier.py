@@ -1,0 +1,63 @@
+"""The link that holds the DHCP server's identifier: a bridge without ports that is never up, known by its name.
+
+dnsmasq calls itself by an address of an interface. This one is the same on every node and is nobody else's; its scope is
+the host, so it is never the source of anything, and nothing can arrive by the link. A bridge, since that is the one kind of
+link that every host of instances can make.
+"""
+
+import fcntl
+import socket
+import struct
+from contextlib import suppress
+from ipaddress import IPv4Address
+from typing import Final
+
+from nodeagent.kernel import Exists
+from nodeagent.kernel.netlink import Netlink
+
+LINK: Final = "verge-dhcp"
+
+_NETLINK_ROUTE: Final = 0
+_ACK, _REPLACE, _EXCL, _CREATE = 0x4, 0x100, 0x200, 0x400
+_NEWLINK, _NEWADDR = 16, 20
+_IFNAME, _LINKINFO, _INFO_KIND = 3, 18, 1
+_ADDRESS, _LOCAL = 1, 2
+_SCOPE_HOST: Final = 254
+_SIOCGIFADDR: Final = 0x8915
+_ATTRIBUTE = struct.Struct("=HH")
+
+
+def hold(address: IPv4Address) -> None:
+    """Whatever of it is missing is made. Raises KernelRefused, OSError."""
+    if held(address):
+        return
+    netlink = Netlink(_NETLINK_ROUTE)
+    try:
+        kind = _attribute(_LINKINFO, _attribute(_INFO_KIND, b"bridge\0"))
+        named = _attribute(_IFNAME, LINK.encode() + b"\0")
+        with suppress(Exists):
+            _order(netlink, _NEWLINK, _CREATE | _EXCL, struct.pack("=BxHiII", 0, 0, 0, 0, 0) + named + kind)
+        to = struct.pack("=BBBBI", socket.AF_INET, 32, 0, _SCOPE_HOST, socket.if_nametoindex(LINK))
+        both = _attribute(_LOCAL, address.packed) + _attribute(_ADDRESS, address.packed)
+        _order(netlink, _NEWADDR, _CREATE | _REPLACE, to + both)
+    finally:
+        netlink.close()
+
+
+def held(address: IPv4Address) -> bool:
+    """Two microseconds. netdevice(7)."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as asking:
+        try:
+            answer = fcntl.ioctl(asking, _SIOCGIFADDR, struct.pack("16s24x", LINK.encode()))
+        except OSError:
+            return False  # no such link, or no address on it
+    return answer[20:24] == address.packed
+
+
+def _order(netlink: Netlink, kind: int, flags: int, body: bytes) -> None:
+    for _ in netlink.ask(kind, flags | _ACK, body):
+        pass
+
+
+def _attribute(kind: int, value: bytes) -> bytes:
+    return _ATTRIBUTE.pack(_ATTRIBUTE.size + len(value), kind) + value + b"\0" * (-len(value) % 4)

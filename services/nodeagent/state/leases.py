@@ -1,0 +1,40 @@
+"""Who is to have which address by DHCP, and who has: dnsmasq's lease file, read."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from ipaddress import AddressValueError, IPv4Address
+
+
+@dataclass(frozen=True, slots=True)
+class Host:
+    """An instance's claim."""
+
+    address: IPv4Address
+    mac: str
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class Lease:
+    address: IPv4Address
+    mac: str
+
+
+def parse(text: str) -> tuple[Lease, ...]:
+    """The lease file of dnsmasq: expiry, MAC, address, name and client identifier in a line. It is rewritten in place, so a
+    line may be torn; such a line is no lease yet."""
+    leases = []
+    for line in text.splitlines():
+        match line.split():
+            case [_, mac, address, _, _]:
+                try:
+                    leases.append(Lease(IPv4Address(address), mac.lower()))
+                except AddressValueError:
+                    continue
+    return tuple(leases)
+
+
+def stale(leases: Iterable[Lease], hosts: Iterable[Host]) -> tuple[Lease, ...]:
+    """Leases of those who are not to have them. As long as one lives, its address is refused to the new owner."""
+    entitled = {(host.address, host.mac) for host in hosts}
+    return tuple(lease for lease in leases if (lease.address, lease.mac) not in entitled)
