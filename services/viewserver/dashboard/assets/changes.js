@@ -1,0 +1,67 @@
+// The last changes: who, what, on how many nodes in force, and after how long.
+
+import { clock, duration, plural, some } from "./format.js";
+import { by, cell, el, keyed, since } from "./dom.js";
+
+/** From a row of GET /v1/updates; an event `revision` has this shape already. */
+export const listed = (row) => ({
+  revision: row.revision,
+  at: row.at,
+  actor: row.actor,
+  objects: row.operations.map((one) => `${one.op === "delete" ? "−" : ""}${one.kind}s/${one.id}`),
+  operations: row.operations.length,
+  affected: row.affected.length,
+  nodes: row.affected.slice(0, 12),
+  caused_by: row.caused_by,
+  summary: row.summary,
+});
+
+/** What is known of a change, from whichever source knows more. */
+export function merge(known, news) {
+  if (!known) return { summary: null, ...news };
+  const summary = [known.summary, news.summary].filter(Boolean).sort((one, two) => two.applied - one.applied)[0] ?? null;
+  const objects = known.objects.some((name) => name.startsWith("−")) ? known.objects : news.objects;
+  return { ...news, objects, summary };
+}
+
+export function drawChanges(changes, open) {
+  by("no-changes").hidden = changes.length > 0;
+  by("changes").hidden = !changes.length;
+  keyed(by("changes").tBodies[0], changes, (change) => change.revision, (change) =>
+    [JSON.stringify(change.summary), change.objects[0]].join("\n"), (change) => row(change, open));
+}
+
+function row(change, open) {
+  const { summary } = change;
+  const ms = summary?.ms ?? {};
+  return el("tr", { role: "row" },
+    el("th", { role: "rowheader", scope: "row" },
+      el("button", { class: "link-like", type: "button", onclick: () => open(change.revision) }, String(change.revision))),
+    cell("When", { class: "when" }, el("time", { datetime: change.at }, clock(change.at)), " ",
+      el("span", { class: "hint" }, since(change.at, " ago"))),
+    cell("Who", {}, change.actor),
+    cell("What", { class: "what" }, what(change)),
+    cell("In force on", { class: "force" }, ...inForce(change)),
+    cell("p50", { class: "number" }, duration(ms.p50)),
+    cell("p99", { class: "number" }, duration(ms.p99)),
+    cell("max", { class: "number" }, duration(ms.max)));
+}
+
+export function what(change) {
+  const names = some(change.objects.map((name) => name.replace(/^(−?)[^/]*\//, "$1")), 2, change.operations);
+  return change.caused_by ? `${names} (completes ${change.caused_by})` : names;
+}
+
+function inForce(change) {
+  const { summary } = change;
+  if (!change.affected) return ["no node is affected"];
+  if (!summary) return [plural(change.affected, "node"), el("span", { class: "hint" }, " open it to see")];
+  if (!summary.affected) return ["no node that was ever seen"];
+  const done = summary.applied >= summary.affected;
+  const names = change.affected <= 3 ? ` ${change.nodes.join(", ")}` : "";
+  return [
+    el("progress", { value: summary.applied, max: summary.affected, "aria-hidden": "true", class: done ? "done" : null }),
+    ` ${summary.applied} of ${plural(summary.affected, "node")}`,
+    names ? el("span", { class: "hint" }, names) : null,
+  ];
+}
