@@ -88,8 +88,9 @@ class Process:
 class Cloud:
     """A view server on the CLC's host and an agent on each hypervisor of a lab."""
 
-    def __init__(self, lab: Lab, directory: Path, passed: int | None) -> None:
+    def __init__(self, lab: Lab, directory: Path, passed: int | None, agent_options: tuple[str, ...] = ()) -> None:
         self.lab = lab
+        self._agent_options = agent_options
         self.directory = directory
         self.socket = directory / "view.sock"
         self.data = directory / "view"
@@ -118,6 +119,7 @@ class Cloud:
                 *("run", "--node", host.name, "--server", f"http://{CLC}:{PORT}"),
                 *("--token-file", str(state / "token"), "--state-dir", str(state)),
                 *("--bridge", "br0", "--public-interface", "br0", "--ports", "vn_*"),
+                *self._agent_options,
             ],
             self.directory / f"{host.name}.log",
         )

@@ -42,7 +42,8 @@ class Agent:
 
             self.client = ViewClient(self.settings.node, self.settings.token_file)
         held = self.passes.held
-        self.session.held, self.session.seen = held.etag if held else None, self.passes.seen
+        self.session.held, self.session.view = (held.etag, held.view) if held else (None, None)
+        self.session.seen = self.passes.seen
 
     async def run(self, stop: asyncio.Event) -> None:
         """After `start()`: until `stop`. What is in the kernel stays in force."""
@@ -119,7 +120,11 @@ def assemble(settings: Settings, make: Callable[[int], Enforcement]) -> Agent:
     """Every part in its place, nothing started."""
     journal = Journal(settings.node)
     session = Session(
-        node=settings.node, servers=settings.servers or ("",), agent_version=VERSION, boot_id=str(uuid4())
+        node=settings.node,
+        servers=settings.servers or ("",),
+        agent_version=VERSION,
+        boot_id=str(uuid4()),
+        deltas=settings.deltas,
     )
     news = asyncio.Event()
 

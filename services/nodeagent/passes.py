@@ -16,6 +16,7 @@ from dataclasses import dataclass, replace
 from typing import Final, TypeVar
 
 from nodeagent.checkpoint import Checkpoint, CheckpointUnreadable, Slot, Stored
+from nodeagent.dnsmasq.server import Status
 from nodeagent.enforcement import Enforcement, Outcome, PlanText
 from nodeagent.journal import Journal
 from nodeagent.session import Enforced, Offered, read_view
@@ -100,7 +101,8 @@ class Passes:
         """A newer view came from the server."""
         async with self._turn:
             self.held = self._proposed = Wanted(offered.view, offered.etag, offered.fetch_ms)
-            stored = Stored(offered.view.node, offered.etag, seen, offered.body, self.generation)
+            body = offered.body if offered.base is None else offered.view.to_bytes()
+            stored = Stored(offered.view.node, offered.etag, seen, body, self.generation)
             self.disk_problem = None
             await self._on_disk(lambda: self._checkpoint.propose(stored))
             await self._pass(fresh=True)
@@ -159,6 +161,12 @@ class Passes:
     @property
     def generation(self) -> int:
         return self._enforcement.generation if self._enforcement else 0
+
+    @property
+    def dhcp(self) -> Status | None:
+        """None: nobody serves DHCP here."""
+        dnsmasq = self._enforcement.dnsmasq if self._enforcement else None
+        return dnsmasq.status if dnsmasq else None
 
     async def plan(self, view: View | None = None) -> PlanText:
         """For this view, or for the one wanted."""

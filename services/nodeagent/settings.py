@@ -49,6 +49,8 @@ class Settings:
     public_interface: str
     ports: str
     api: ApiAddress
+    deltas: bool = True
+    """Without them the server is asked for whole views only."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -67,6 +69,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--ports", help="pattern of instances' ports, default vn_* [VERGE_PORTS]")
     parser.add_argument(
         "--api", metavar="unix:PATH|HOST:PORT", help="local API, default unix:STATE_DIR/agent.sock [VERGE_API]"
+    )
+    parser.add_argument(
+        "--deltas", metavar="on|off", help="take differences between views, default on; off: whole views [VERGE_DELTAS]"
     )
 
 
@@ -104,9 +109,13 @@ def read(arguments: argparse.Namespace, environment: Mapping[str, str]) -> Setti
     if not _PORTS.fullmatch(ports):
         faults.append(f"--ports {ports!r} is not the pattern of links' names: a prefix and a star, such as vn_*")
     api = _api_address(text("api") or f"unix:{state}/agent.sock", faults)
+    deltas = text("deltas") or "on"
+    if deltas not in ("on", "off"):
+        faults.append(f"--deltas {deltas!r} is neither on nor off")
     if faults:
         raise SettingsInvalid(faults)
-    return Settings(node, servers, Path(token) if token else None, Path(state), bridge, public, ports, api)
+    token_file = Path(token) if token else None
+    return Settings(node, servers, token_file, Path(state), bridge, public, ports, api, deltas == "on")
 
 
 def _fault_in_url(url: str) -> str | None:

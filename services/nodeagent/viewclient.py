@@ -7,13 +7,14 @@ and some more, and a host that vanishes is noticed within ten seconds by TCP kee
 import asyncio
 import socket
 import time
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
 import httpx
 import orjson
 
-from nodeagent.session import Answer, ReportRequest, Unreachable, ViewRequest, read_view
+from nodeagent.session import Answer, ReportRequest, Unreachable, ViewRequest, read_delta, read_view
 from verge.contract.view import View, ViewInvalid
 
 _CONNECT_S: Final = 2.0
@@ -59,7 +60,7 @@ class ViewClient:
                 body = await response.aread()
         except (httpx.RequestError, OSError) as failed:
             raise Unreachable(_reason(failed, request.server)) from failed
-        content = await _content(body) if response.status_code == 200 else None
+        content = await _content(response.status_code, body, request.base)
         return Answer(
             status=response.status_code,
             headers={name.lower(): value for name, value in response.headers.items()},
@@ -116,8 +117,14 @@ class ViewClient:
         return client
 
 
-async def _content(body: bytes) -> View | ViewInvalid:
-    return read_view(body) if len(body) <= _INLINE else await asyncio.to_thread(read_view, body)
+async def _content(status: int, body: bytes, base: View | None) -> View | ViewInvalid | None:
+    if status == 200:
+        read = partial(read_view, body)
+    elif status == 226 and base:
+        read = partial(read_delta, body, base)
+    else:
+        return None
+    return read() if len(body) <= _INLINE else await asyncio.to_thread(read)
 
 
 def _detail(body: bytes) -> str:

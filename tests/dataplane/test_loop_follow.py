@@ -21,10 +21,10 @@ from tests.oracle.message import Message
 from tests.oracle.objects import Operation
 
 
-@pytest.fixture(scope="module")
-def cloud() -> Iterator[Live]:
-    """The flat network, posted and in force."""
-    with live(FLAT) as running:
+@pytest.fixture(scope="module", params=["deltas", "whole views"])
+def cloud(request: pytest.FixtureRequest) -> Iterator[Live]:
+    """The flat network, posted and in force; everything holds by either way of hearing of changes."""
+    with live(FLAT, deltas=request.param == "deltas") as running:
         running.post(FLAT.operations)
         yield running
 

@@ -15,7 +15,9 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from tests.unit.nodeagent.views import body_of, etag_of
+from verge.contract.delta import diff
 from verge.contract.etag import At, ETag
+from verge.contract.view import View
 
 STATES = ("applied", "degraded", "rejected", "pinned")
 
@@ -26,6 +28,8 @@ class ViewServer:
         self.revision = 0
         self.etag: ETag | None = None
         self.body = b""
+        self.views: dict[ETag, View] = {}
+        """What a delta may be based on."""
         self.known: set[ETag] = set()
         self.failing: int | None = None
         """Answer everything with this status."""
@@ -42,12 +46,15 @@ class ViewServer:
     # What a test does
 
     async def publish(self, wire: dict, *, digest: str | None = None, epoch: int | None = None) -> ETag:
-        """A newer view; with `digest`, one whose ETag lies."""
+        """A newer view; with `digest`, one whose ETag lies. Another epoch forgets what deltas were based on."""
+        if epoch:
+            self.views.clear()
         self.epoch = epoch or self.epoch
         self.revision += 1
         honest = etag_of(wire, self.revision, self.epoch)
         self.etag = ETag(honest.epoch, honest.version, digest) if digest else honest
         self.body = body_of(wire)
+        self.views[self.etag] = View.parse(wire)
         self.known.add(self.etag)
         await self._wake()
         return self.etag
@@ -137,12 +144,21 @@ class ViewServer:
         if refusal := self._refusal(request):
             status, response = refusal.status_code, refusal
         else:
-            status = 304 if self.etag in bases else 200
-            headers = {"ETag": str(self.etag), "Verge-Revision": f"{self.epoch}.{self.revision}"}
-            response = Response(self.body if status == 200 else b"", status, headers, "application/json")
+            wants_delta = "verge-delta" in request.headers.get("a-im", "")
+            status, headers, body = self._newest(bases, [base for base in bases if wants_delta and base in self.views])
+            response = Response(body, status, headers, "application/json")
         self.answers.append((status, given))
         await self._wake()
         return response
+
+    def _newest(self, known: list[ETag], bases: list[ETag]) -> tuple[int, dict[str, str], bytes]:
+        headers = {"ETag": str(self.etag), "Verge-Revision": f"{self.epoch}.{self.revision}"}
+        if self.etag in known:
+            return 304, headers, b""
+        if bases:
+            body = orjson.dumps(diff(self.views[bases[0]], self.views[self.etag]))
+            return 226, headers | {"IM": "verge-delta", "Delta-Base": str(bases[0])}, body
+        return 200, headers, self.body
 
     async def _report(self, request: Request) -> Response:
         if refusal := self._refusal(request):

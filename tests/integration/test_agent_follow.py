@@ -20,14 +20,16 @@ def kernel():
     return Kernel()
 
 
-@pytest.fixture
-def agent_of(tmp_path, kernel):
-    """Makes agents on the same disk and kernel, as restarts of one."""
+@pytest.fixture(params=["deltas", "whole views"])
+def agent_of(tmp_path, kernel, request):
+    """Makes agents on the same disk and kernel, as restarts of one; all of it holds by either way of hearing of changes."""
+    deltas = request.param == "deltas"
 
     def make(*servers: str, token: str = "secret"):
         file = tmp_path / "token"
         file.write_text(token)
-        settings = Settings("nc-1", servers, file, tmp_path, "br0", "br0", "vn_*", ApiAddress(tmp_path / "agent.sock"))
+        api = ApiAddress(tmp_path / "agent.sock")
+        settings = Settings("nc-1", servers, file, tmp_path, "br0", "br0", "vn_*", api, deltas)
         return assemble(settings, lambda generation: MemoryEnforcement(kernel, generation))
 
     return make
@@ -81,7 +83,8 @@ async def test_one_answer_for_each_change_and_then_a_held_request(agent_of):
                 etag = await server.publish(wire)
                 await server.until(lambda etag=etag: etag in server.applied)
             await passed(agent, lambda: agent.passes.held.etag == etag)
-            assert [status for status, _ in server.answers] == [200] * len(server.answers)
+            newer = 226 if agent.settings.deltas else 200
+            assert [status for status, _ in server.answers] == [200] + [newer] * (len(server.answers) - 1)
             assert len(server.answers) <= 4
 
 

@@ -81,15 +81,15 @@ class Live:
 
 
 @contextmanager
-def live(network: Network) -> Iterator[Live]:
-    """Everything is up; the cloud has said nothing yet."""
+def live(network: Network, *, deltas: bool = True) -> Iterator[Live]:
+    """Everything is up; the cloud has said nothing yet. Without `deltas` the agents ask for whole views only."""
     with ExitStack() as undo:
         directory = Path(tempfile.mkdtemp(prefix="verge-"))
         undo.callback(shutil.rmtree, directory, ignore_errors=True)
         directory.chmod(0o755)  # Postgres runs as another user
         lab = undo.enter_context(Lab(network.topology))
         plug(lab, network)
-        cloud = Cloud(lab, directory, passed=None)
+        cloud = Cloud(lab, directory, passed=None, agent_options=() if deltas else ("--deltas", "off"))
         undo.callback(cloud.stop)
         cloud.server.start()
         cloud.make_tokens()

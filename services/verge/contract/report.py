@@ -2,13 +2,15 @@
 
     {"applied": {"etag"}, "attempted": {"etag"} | null, "state": "applied" | "degraded" | "rejected" | "pinned",
      "failures": [{"object", "stage", "reason"}], "instances": {"i-…": "ready" | …}, "sequence": 812,
-     "agent": {"version", "boot_id"}, "timings_ms": {"fetch", "plan", "apply", "verify"}, …}
+     "agent": {"version", "boot_id"}, "timings_ms": {"fetch", "plan", "apply", "verify"},
+     "drift": [{"at", "what", "culprit", "repaired_ms"}], …}
 
 Only `applied` and `state` are required. *Applied* names the version whose every object is in force, or is listed in
 `failures` and closed (then the state is `degraded`); `rejected` means that nothing of `attempted` went in.
 """
 
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Any, Literal
 
 from verge.contract.etag import ETag
@@ -31,6 +33,27 @@ class Failure:
 
 
 @dataclass(frozen=True, slots=True)
+class Drift:
+    """What somebody else changed of what is enforced, and the agent repaired."""
+
+    at: datetime
+    """When it was noticed, by the node's clock; with a time zone."""
+    what: str
+    culprit: str | None
+    """Process name and pid, where the kernel tells."""
+    repaired_ms: float
+    """From the notice to the end of the repair."""
+
+    def to_wire(self) -> dict[str, Any]:
+        return {
+            "at": self.at.isoformat(),
+            "what": self.what,
+            "culprit": self.culprit,
+            "repaired_ms": self.repaired_ms,
+        }
+
+
+@dataclass(frozen=True, slots=True)
 class Report:
     applied: ETag | None
     """None: nothing yet, as on a node whose first view was rejected."""
@@ -45,6 +68,8 @@ class Report:
     timings_ms: dict[str, float] = field(default_factory=dict)
     kernel_digest: str | None = None
     sessions_cut: int = 0
+    drift: tuple[Drift, ...] = ()
+    """The latest few, oldest first."""
 
     def to_wire(self) -> dict[str, Any]:
         return {
@@ -58,4 +83,5 @@ class Report:
             "timings_ms": self.timings_ms,
             "kernel_digest": self.kernel_digest,
             "sessions_cut": self.sessions_cut,
+            "drift": [one.to_wire() for one in self.drift],
         }

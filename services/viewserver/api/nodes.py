@@ -5,10 +5,10 @@ from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Request
 from fastapi.responses import Response
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, WithJsonSchema
+from pydantic import AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, WithJsonSchema
 
 from verge.contract.etag import ETag
-from verge.contract.report import Failure, Report
+from verge.contract.report import Drift, Failure, Report
 from viewserver.api.context import CallerOf, ServerOf, parse_json, read_body
 from viewserver.errors import Contradiction, Malformed, NotReady
 from viewserver.model.faults import as_faults
@@ -38,6 +38,13 @@ class FailureIn(BaseModel):
     reason: str = Field(max_length=4000)
 
 
+class DriftIn(BaseModel):
+    at: AwareDatetime
+    what: str = Field(max_length=4000)
+    culprit: str | None = Field(None, max_length=300)
+    repaired_ms: float = Field(ge=0, allow_inf_nan=False)
+
+
 class Agent(BaseModel):
     version: str | None = Field(None, max_length=100)
     boot_id: str | None = Field(None, max_length=100)
@@ -57,6 +64,7 @@ class ReportIn(BaseModel):
     timings_ms: dict[str, float] = Field(default_factory=dict)
     kernel_digest: str | None = Field(None, max_length=200)
     sessions_cut: int = Field(0, ge=0, lt=2**63)
+    drift: list[DriftIn] = Field(default_factory=list, max_length=1000)
 
     def to_report(self) -> Report:
         return Report(
@@ -71,6 +79,7 @@ class ReportIn(BaseModel):
             timings_ms=self.timings_ms,
             kernel_digest=self.kernel_digest,
             sessions_cut=self.sessions_cut,
+            drift=tuple(Drift(one.at, one.what, one.culprit, one.repaired_ms) for one in self.drift),
         )
 
 

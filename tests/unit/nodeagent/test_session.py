@@ -1,11 +1,14 @@
 """The protocol, event by event: what the agent asks for next, what it accepts, and what it says."""
 
+import orjson
 import pytest
 
-from nodeagent.session import WAIT_S, Answer, Current, Enforced, Offered, Retry, Session, read_view
+from nodeagent.session import WAIT_S, Answer, Current, Enforced, Offered, Retry, Session, read_delta, read_view
 from tests.unit.nodeagent.views import body_of, etag_of, view_wire
+from verge.contract.delta import diff
 from verge.contract.etag import At, ETag
 from verge.contract.report import Failure
+from verge.contract.view import View
 
 A, B = "http://a", "http://b"
 OLD, NEW = view_wire(port=22), view_wire(port=80)
@@ -92,6 +95,104 @@ class TestAccepting:
         assert it.standing == "faulty"
 
 
+def following(**more) -> Session:
+    """It holds OLD, and knows its content."""
+    return Session(
+        node="nc-1", servers=(A, B), agent_version="1", boot_id="boot", held=V5, view=View.parse(OLD), **more
+    )
+
+
+def delta(it: Session, etag: object, wire: dict, base: object = V5, content: dict | None = None) -> Answer:
+    body = orjson.dumps(content or diff(View.parse(OLD), View.parse(wire)))
+    headers = {"im": "verge-delta", "delta-base": str(base), "etag": str(etag)}
+    return Answer(226, headers, body, read_delta(body, it.view))
+
+
+WRONG_DELTAS = {
+    "another base": {"base": ETag(1, 4, V5.digest)},
+    "no base": {"base": "none"},
+    "another content": {"etag": ETag(1, 6, "0" * 32)},
+    "unreadable": {"content": {"set": {"zone": {}}, "unset": {}, "members": {}}},
+    "not relative to what is held": {"content": {"set": {}, "unset": {"groups": ["sg-9"]}, "members": {}}},
+    "no delta": {"content": NEW},
+}
+
+
+class TestDeltas:
+    def test_one_is_asked_for_when_the_base_is_at_hand(self):
+        assert following().next_view_request(0).headers()["A-IM"] == "verge-delta"
+        assert "A-IM" not in following(deltas=False).next_view_request(0).headers()
+        assert "A-IM" not in session(held=V5).next_view_request(0).headers()
+
+    def test_it_leads_to_the_newer_view(self):
+        it = following()
+        step = ask(it, delta(it, V6, NEW))
+        assert isinstance(step, Offered)
+        assert (step.etag, step.view, step.base) == (V6, View.parse(NEW), V5)
+        assert (it.held, it.view, it.standing) == (V6, step.view, "following")
+
+    def test_what_it_leaves_alone_is_the_same_object(self):
+        it = following()
+        before = it.view
+        ask(it, delta(it, V6, NEW))
+        assert it.view.groups != before.groups
+        assert it.view.instances is before.instances
+        assert (it.view.network, it.view.zone, it.view.host) == (before.network, before.zone, before.host)
+        assert it.view.wire.objects["instances"] is before.wire.objects["instances"]
+
+    def test_an_empty_one_is_a_new_version_of_the_same_content(self):
+        it = following()
+        back = ETag(1, 7, V5.digest)
+        step = ask(it, delta(it, back, OLD))
+        assert isinstance(step, Offered)
+        assert (it.held, step.view.digest) == (back, V5.digest)
+
+    def test_it_is_stored_as_it_came_with_what_it_is_based_on(self):
+        it = following()
+        step = ask(it, delta(it, V6, NEW))
+        assert read_delta(step.body, View.parse(OLD)) == View.parse(NEW)
+
+    def test_the_view_already_held_is_nothing_new(self):
+        it = following()
+        again = delta(it, V6, NEW)
+        ask(it, again)
+        assert isinstance(ask(it, again), Current)
+        assert (it.held, it.standing) == (V6, "following")
+
+    def test_one_that_is_older_is_left_alone(self):
+        it = following()
+        older = delta(it, V5, NEW)
+        ask(it, delta(it, V6, NEW))
+        assert isinstance(ask(it, older), Retry)
+        assert it.held == V6
+
+    @pytest.mark.parametrize("wrong", WRONG_DELTAS.values(), ids=WRONG_DELTAS)
+    def test_one_that_is_wrong_is_forgotten_and_the_whole_view_asked_for(self, wrong):
+        it = following()
+        assert isinstance(ask(it, delta(it, **{"etag": V6, "wire": NEW} | wrong)), Retry)
+        assert (it.held, it.view, it.refused) == (V5, View.parse(OLD), None)
+        assert it.next_report() is None
+        assert it.next_view_request(0).headers().keys() == set()
+        assert isinstance(ask(it, whole(V6, NEW)), Offered)
+        assert it.next_view_request(0).headers()["A-IM"] == "verge-delta"
+
+    def test_a_whole_view_that_is_wrong_after_that_is_reported(self):
+        it = following()
+        lie = ETag(1, 6, "0" * 32)
+        ask(it, delta(it, lie, NEW))
+        ask(it, whole(lie, NEW))
+        assert it.next_report().report.attempted == lie
+        request = it.next_view_request(0)
+        assert request.bases == (V5, lie)
+        assert request.base is None, "a server might choose the refused one"
+
+    def test_one_that_was_not_asked_for_is_a_fault(self):
+        it = following(deltas=False)
+        assert isinstance(ask(it, delta(it, V6, NEW)), Retry)
+        assert (it.held, it.standing) == (V5, "faulty")
+        assert it.next_view_request(0).bases == ()
+
+
 WRONG = {
     "other content": whole(ETag(1, 6, "0" * 32), NEW),
     "another node's": whole(etag_of(view_wire("nc-2"), 6), view_wire("nc-2")),
@@ -149,7 +250,6 @@ class TestTrouble:
             (403, "forbidden"),
             (404, "removed"),
             (409, "faulty"),
-            (226, "faulty"),
             (302, "faulty"),
             (500, "unreachable"),
             (503, "unreachable"),
