@@ -7,7 +7,8 @@ up. A node keeps what it has applied until it applies another view, also while i
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.property.random_network import FIRST, NODES, operations, rebuilt
+from tests.property.random_network import FIRST, INSTANCES, NODES, PUBLIC, operations, rebuilt
+from tests.unit.viewserver.clouds import put
 from viewserver.compile import view
 from viewserver.compile.derived import Derived
 from viewserver.errors import Malformed
@@ -16,13 +17,35 @@ from viewserver.model.invariants import check_all
 from viewserver.model.updates import parse
 from viewserver.update import Lift, evaluate
 
+
+@st.composite
+def moves(draw):
+    """An address on its way between two nodes of a zone."""
+    if draw(st.booleans()):
+        return put(
+            "elastic_ip", draw(st.sampled_from(PUBLIC[:2])), instance=draw(st.sampled_from([None, *INSTANCES[:3]]))
+        )
+    number = draw(st.integers(0, 1))
+    node = draw(st.sampled_from(["nc-1", "nc-2", None]))
+    value = {
+        "mac": f"d0:0d:00:00:00:{number + 1:02x}",
+        "private_ip": f"10.1.0.{10 + number}",
+        "groups": [],
+        "account": "a",
+    }
+    return put("instance", INSTANCES[number], node=node, zone=None if node else "zone-a", **value)
+
+
+PARTS = st.sampled_from(["fetch", "enforce", "report", "apply", "apply"])
 STEPS = st.lists(
     st.one_of(
+        st.tuples(st.just("update"), st.lists(moves(), min_size=1, max_size=2)),
         st.tuples(st.just("update"), st.lists(operations, min_size=1, max_size=3)),
-        st.tuples(st.sampled_from(["fetch", "enforce", "report", "apply"]), st.sampled_from(sorted(NODES))),
+        st.tuples(PARTS, st.sampled_from(["nc-1", "nc-2"])),
+        st.tuples(PARTS, st.sampled_from(sorted(NODES))),
         st.tuples(st.just("grant"), st.none()),
     ),
-    max_size=25,
+    max_size=40,
 )
 
 
