@@ -1,0 +1,135 @@
+"""Files an operator hands over: JSON or YAML, told apart by what they hold. Pure but for `read`.
+
+YAML is read with JSON's types: `12:34:56:12:34:56` stays a MAC address where YAML 1.1 makes it a number in base 60, an account
+000123456712 keeps its zeros, `no` is a word. A key that stands twice is a mistake, in either language: one of the two would
+be lost.
+"""
+
+import json
+import re
+import sys
+from pathlib import Path
+from typing import Any, Literal, NoReturn
+
+from verge.console.outcome import Misused
+
+Language = Literal["json", "yaml"]
+
+
+def read(name: str) -> bytes:
+    """A file's content, or standard input's for `-`. Raises Misused."""
+    try:
+        return sys.stdin.buffer.read() if name == "-" else Path(name).read_bytes()
+    except (OSError, ValueError) as failed:
+        reason = failed.strerror if isinstance(failed, OSError) and failed.strerror else failed
+        raise Misused(f"{name} cannot be read: {reason}") from failed
+
+
+def called(name: str) -> str:
+    return "standard input" if name == "-" else name
+
+
+def parse(data: bytes, name: str) -> tuple[Language, Any]:
+    """Raises Misused, with the line."""
+    text = _text(data, name)
+    try:
+        return "json", json.loads(text, object_pairs_hook=lambda pairs: _once(pairs, name))
+    except json.JSONDecodeError as wrong:
+        if text.lstrip()[:1] in ("{", "[") and not _is_yaml(text):
+            raise Misused(f"{called(name)}:{wrong.lineno}:{wrong.colno}: is not JSON: {wrong.msg}") from wrong
+    except RecursionError as wrong:
+        raise Misused(f"{called(name)}: is nested too deeply") from wrong
+    return "yaml", _yaml(text, name)
+
+
+def parse_json(data: bytes, name: str) -> Any:
+    """Raises Misused."""
+    try:
+        return json.loads(_text(data, name), object_pairs_hook=lambda pairs: _once(pairs, name))
+    except json.JSONDecodeError as wrong:
+        raise Misused(f"{called(name)}:{wrong.lineno}:{wrong.colno}: is not JSON: {wrong.msg}") from wrong
+    except RecursionError as wrong:
+        raise Misused(f"{called(name)}: is nested too deeply") from wrong
+
+
+def to_json(value: Any, name: str) -> bytes:
+    """Raises Misused for what YAML has and JSON has not."""
+    try:
+        return json.dumps(value, allow_nan=False).encode()
+    except (TypeError, ValueError, RecursionError) as wrong:
+        raise Misused(f"{called(name)}: holds what JSON cannot: {wrong}") from wrong
+
+
+def require_xml(data: bytes, name: str) -> None:
+    """Raises Misused for what does not even begin like XML; the rest is the server's to judge."""
+    start = data[:4096].removeprefix(b"\xef\xbb\xbf").lstrip()
+    if not start.startswith((b"<", b"\xff\xfe", b"\xfe\xff")):
+        raise Misused(f"{called(name)}: is not XML: a global network information document begins with <")
+
+
+def _text(data: bytes, name: str) -> str:
+    try:
+        text = data.decode("utf-8-sig")
+    except UnicodeDecodeError as wrong:
+        raise Misused(f"{called(name)}: is not UTF-8 text (byte {wrong.start})") from wrong
+    if not text.strip():
+        raise Misused(f"{called(name)}: is empty")
+    return text
+
+
+def _once(pairs: list[tuple[str, Any]], name: str) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        keys = [key for key, _ in pairs]
+        twice = next(key for key in keys if keys.count(key) > 1)
+        raise Misused(f"{called(name)}: the key {twice!r} stands twice in one object")
+    return found
+
+
+def _is_yaml(text: str) -> bool:
+    try:
+        _yaml(text, "")
+    except Misused:
+        return False
+    return True
+
+
+def _yaml(text: str, name: str) -> Any:
+    import yaml
+
+    class Loader(yaml.SafeLoader):
+        """With JSON's types, and no key twice."""
+
+        yaml_implicit_resolvers: dict[str, list[tuple[str, re.Pattern[str]]]] = {}  # noqa: RUF012 - PyYAML's own
+
+        def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+            seen: set[str] = set()
+            for key in (key for key, _ in node.value if isinstance(key, yaml.ScalarNode)):
+                if key.value in seen:
+                    _yaml_fault(name, key.start_mark, f"the key {key.value!r} stands twice in one object")
+                seen.add(key.value)
+            return super().construct_mapping(node, deep)
+
+    for tag, pattern, first in _SCALARS:
+        Loader.add_implicit_resolver(f"tag:yaml.org,2002:{tag}", re.compile(pattern), first)
+    try:
+        return yaml.load(text, Loader)  # noqa: S506 - a SafeLoader, above
+    except yaml.YAMLError as wrong:
+        mark = getattr(wrong, "problem_mark", None)
+        _yaml_fault(name, mark, f"is not YAML: {getattr(wrong, 'problem', None) or wrong}")
+    except (ValueError, RecursionError) as wrong:
+        raise Misused(f"{called(name)}: cannot be read as YAML: {wrong}") from wrong
+
+
+_SCALARS = (
+    ("null", r"^(?:null|~|)$", ["n", "~", ""]),
+    ("bool", r"^(?:true|false)$", ["t", "f"]),
+    ("int", r"^-?(?:0|[1-9][0-9]*)$", list("-0123456789")),
+    ("float", r"^-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?(?:[eE][-+]?[0-9]+)?$", list("-0123456789")),
+)
+"""YAML 1.2's JSON schema: implicit tag, pattern, first characters."""
+
+
+def _yaml_fault(name: str, mark: Any, message: str) -> NoReturn:
+    place = f":{mark.line + 1}:{mark.column + 1}" if mark is not None else ""
+    raise Misused(f"{called(name)}{place}: {message}")

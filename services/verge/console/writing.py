@@ -1,0 +1,167 @@
+"""`verge apply`, `verge wait`, and what every command that commits an update has in common with them.
+
+A commit carries an idempotency key, one of its own unless the operator gave one. So a request whose answer got lost is sent
+again, and it is still one update.
+"""
+
+import time
+import uuid
+from argparse import Namespace
+from collections.abc import Mapping
+from typing import Any
+
+from verge.console import documents
+from verge.console.arguments import WAIT_S, Commands, Common, add, add_accepted, add_commit, revision, seconds
+from verge.console.barrier import Waited, Wanted, wait_in_force, wait_settled
+from verge.console.console import Console
+from verge.console.outcome import Exit, Unreachable
+from verge.console.standing import barrier_text
+from verge.console.tables import count, listed, plain
+
+TRIES = 4
+BETWEEN_S = 0.5
+
+
+def register(commands: Commands, common: Common) -> None:
+    apply = add(commands, common, "apply", "commit an update: all of it, or nothing", run_apply)
+    apply.description = (
+        'Commit an update: {"operations": [{"op": "put", "kind": "instance", "id": "i-1a2b3c4d", "value": {…}}, …]}.\n'
+        "Every fault in it is named with its place, and then nothing of it is kept."
+    )
+    apply.add_argument("file", metavar="FILE", help="JSON or YAML; - reads standard input")
+    add_commit(apply)
+    wait = add(commands, common, "wait", "wait until a revision is in force everywhere", run_wait)
+    wait.description = (
+        "Wait until every node that the revision affects has applied it. A revision still to come is waited for.\n"
+        "Exit code 0 when it is in force, 3 when the deadline passes first; then it names who has not applied it and why."
+    )
+    wait.add_argument("revision", metavar="REV", type=revision)
+    wait.add_argument("--timeout", type=seconds, metavar="S", default=WAIT_S, help=f"seconds; {WAIT_S:.0f} unless told")
+    add_accepted(wait)
+
+
+def run_apply(given: Namespace, console: Console) -> Exit:
+    _, update = documents.parse(documents.read(given.file), given.file)
+    content = documents.to_json(update, given.file)
+    return commit(given, console, "POST", "/v1/updates", content, "application/json")
+
+
+def run_wait(given: Namespace, console: Console) -> Exit:
+    waited = wait_in_force(console, _wanted(given, given.revision, given.timeout))
+    console.show(waited.document, _waited_text(f"revision {given.revision}", waited, console))
+    return waited.exit
+
+
+def commit(
+    given: Namespace,
+    console: Console,
+    method: str,
+    path: str,
+    content: bytes,
+    media_type: str,
+    params: Mapping[str, str | None] | None = None,
+) -> Exit:
+    """Send it, say what it did, and wait if told to; `given` has the arguments of `add_commit`.
+
+    Warnings in the answer go to standard error. Raises ConsoleError.
+    """
+    headers = {"content-type": media_type, "idempotency-key": given.key or f"verge-{uuid.uuid4()}"}
+    if given.if_match is not None:
+        headers["if-match"] = f'"{given.if_match}"'
+    params = {**(params or {}), "dry_run": "true" if given.dry_run else None}
+    answer = _send(console, method, path, content, headers, params)
+    for warning in answer.get("warnings") or []:
+        console.remark(f"warning: {plain(warning)}")
+    if given.dry_run:
+        console.show(answer, dry_run_text(answer))
+        return Exit.OK
+    if not console.json:
+        print(committed_text(answer), flush=True)
+    if given.wait is None:
+        if console.json:
+            console.document(answer)
+        return Exit.OK
+    return _wait(given, console, answer)
+
+
+def _send(
+    console: Console,
+    method: str,
+    path: str,
+    content: bytes,
+    headers: Mapping[str, str],
+    params: Mapping[str, str | None],
+) -> dict[str, Any]:
+    """Again, where the answer got lost: the key makes that safe."""
+    for tries_left in reversed(range(TRIES)):
+        try:
+            answer: dict[str, Any] = console.server.ask(method, path, params=params, headers=headers, content=content)
+        except Unreachable as lost:
+            if not lost.received:
+                raise
+            if not tries_left:
+                key = headers["idempotency-key"]
+                raise Unreachable(
+                    f"{lost} It may have been committed; --key {key} makes sending it again safe."
+                ) from lost
+            time.sleep(BETWEEN_S)
+        else:
+            return answer
+    raise AssertionError("the last try returns or raises")
+
+
+def _wait(given: Namespace, console: Console, answer: Mapping[str, Any]) -> Exit:
+    wanted = _wanted(given, answer["revision"], given.wait)
+    try:
+        waited = (wait_in_force if answer["changed"] else wait_settled)(console, wanted)
+    except KeyboardInterrupt:
+        console.remark(f"revision {answer['revision']} is committed; verge wait {answer['revision']} goes on waiting")
+        raise
+    what = f"revision {answer['revision']}" if answer["changed"] else "the network as asked"
+    document = {**answer, **waited.document, "affected": answer["affected"]}
+    console.show(document, _waited_text(what, waited, console))
+    return waited.exit
+
+
+def _wanted(given: Namespace, number: int, timeout_s: float) -> Wanted:
+    return Wanted(number, timeout_s, given.quorum, given.allow_degraded)
+
+
+def _waited_text(what: str, waited: Waited, console: Console) -> str:
+    return barrier_text(waited.document, what, waited.seconds, waited.exit, colour=console.colour)
+
+
+def committed_text(answer: Mapping[str, Any]) -> str:
+    if not answer["changed"]:
+        return f"nothing changed: at revision {answer['revision']} the network is as asked"
+    affected = answer["affected"]
+    nodes = f"affects {count(len(affected), 'node')}: {listed(affected)}" if affected else "affects no node"
+    return f"revision {answer['revision']} committed; {nodes}"
+
+
+def dry_run_text(answer: Mapping[str, Any]) -> str:
+    """Of the answer to `?dry_run=true`: what each affected node's view would gain and lose."""
+    if not answer["changed"]:
+        return f"nothing would change: at revision {answer['revision']} the network is as asked"
+    affected = answer["affected"]
+    parts = [f"would follow revision {answer['revision']}, and affect {count(len(affected), 'node')}"]
+    for node, view in (answer.get("views") or {}).items():
+        parts.append(plain(node))
+        parts += [f"  {line}" for line in _view_lines(view)]
+    return "\n".join(parts)
+
+
+def _view_lines(view: Mapping[str, Any]) -> list[str]:
+    """Of a delta: what it sets and unsets by name, members by number."""
+    lines = []
+    for word in ("set", "unset"):
+        for section, found in (view.get(word) or {}).items():
+            named = section in ("instances", "groups", "members")
+            lines.append(f"{word:<7} {section}" + (f": {listed(list(found))}" if named else ""))
+    for group, edit in (view.get("members") or {}).items():
+        each = [
+            f"+{len(edit['add']):,}" if edit.get("add") else "",
+            f"-{len(edit['remove']):,}" if edit.get("remove") else "",
+        ]
+        lines.append(f"members {plain(group)}: {' '.join(one for one in each if one) or 'visible'}")
+    return lines
