@@ -53,7 +53,9 @@ async def _serve(settings: Settings) -> None:
     """First the kernel, from what the disk holds; then the API; then the server."""
     from nodeagent.agent import assemble
     from nodeagent.api.listener import listen, name_of
+    from nodeagent.dnsmasq.server import Dnsmasq
     from nodeagent.enforcement import Enforcement
+    from nodeagent.journal import Journal
     from nodeagent.state.host import HostFacts
 
     try:
@@ -64,7 +66,8 @@ async def _serve(settings: Settings) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
     listener = listen(settings.api)
-    agent = assemble(settings, lambda generation: Enforcement(facts, last_generation=generation))
+    dnsmasq = Dnsmasq(settings.state_dir / "dhcp", settings.bridge, Journal(settings.node).say)
+    agent = assemble(settings, lambda generation: Enforcement(facts, last_generation=generation, dnsmasq=dnsmasq))
     try:
         await agent.start()
         from nodeagent.api.serve import Api  # after the pass: FastAPI takes a third of a second to import

@@ -6,16 +6,20 @@
        ▲  observe, when the kernel's generation moved            └─ refused: nothing went in, the last good stays
        └──────────────────────────────────────────────────────────── what the kernel now holds
 
+Instances are admitted to DHCP before the transaction opens their ports, and dismissed after it has closed them.
+
 Blocking, and for one thread at a time: the shell calls it from a worker thread.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from time import perf_counter
 from typing import Final, Literal
 
+from nodeagent.desired.dhcp import Dhcp, dhcp
 from nodeagent.desired.memo import Memo
 from nodeagent.desired.node import Desired, desired
+from nodeagent.dnsmasq.server import Dnsmasq
 from nodeagent.kernel import KernelRefused
 from nodeagent.kernel.links import HostLinks, can_filter_bridges
 from nodeagent.kernel.ruleset import KernelRuleset
@@ -73,9 +77,11 @@ class Enforcement:
     generation: int
     """The last policy generation used; keep it in the checkpoint and hand it to the next `Enforcement`."""
 
-    def __init__(self, facts: HostFacts, *, last_generation: int = 0) -> None:
-        """Touches nothing. Uses the network namespace of the thread that makes it. Raises OSError."""
+    def __init__(self, facts: HostFacts, *, last_generation: int = 0, dnsmasq: Dnsmasq | None = None) -> None:
+        """Touches nothing. Uses the network namespace of the thread that makes it. Raises OSError. Without `dnsmasq` no
+        instance gets its address by DHCP."""
         self.generation = last_generation
+        self.dnsmasq = dnsmasq
         self._facts = facts
         self._memo = Memo()
         self._ruleset = KernelRuleset()
@@ -95,17 +101,30 @@ class Enforcement:
         present they stay as they are, since they are the last good state of an agent that died.
         """
         clock = _Clock()
+        leases = dhcp(view, self._facts) if view and self.dnsmasq else None
+        if leases and self.dnsmasq:
+            self.dnsmasq.admit(leases)
         try:
-            return self._apply(view, clock_seconds, clock)
+            outcome = self._apply(view, clock_seconds, clock)
         except (KernelRefused, OSError) as refused:
             self._believed = None
             why = Failure("view", "ruleset", str(refused))
             return Outcome("rejected", (why,), timings_ms=clock.spent_ms)
+        return self._served(leases, outcome) if leases else outcome
 
     def resync(self, view: View | None, *, clock_seconds: int) -> Outcome:
         """Like `apply`, after reading back everything that is ours."""
         self._believed = None
+        if self.dnsmasq:
+            self.dnsmasq.doubt()
         return self.apply(view, clock_seconds=clock_seconds)
+
+    def _served(self, leases: Dhcp, outcome: Outcome) -> Outcome:
+        """Of a view that was rejected nothing is served, but what is in force still is."""
+        if outcome.state == "rejected" or self.dnsmasq is None:
+            return outcome
+        failures = self.dnsmasq.serve(leases)
+        return replace(outcome, state="degraded", failures=(*outcome.failures, *failures)) if failures else outcome
 
     def _apply(self, view: View | None, clock_seconds: int, clock: "_Clock") -> Outcome:
         wanted = self._desired(view)
@@ -147,10 +166,12 @@ class Enforcement:
         return PlanText((*(_describe(step, self._facts) for step in plan.links), *lines(plan.changes)))
 
     def moved(self) -> bool:
-        """Has somebody else changed a ruleset, our bridge's flag or a port's settings since our last commit? Cheap: call
-        it each second. Any change of any ruleset counts, so True means `resync` (which may find nothing to do), not yet
-        that ours differs. Raises OSError."""
+        """Has somebody else changed a ruleset, our bridge's flag or a port's settings since our last commit, or has
+        dnsmasq died? Cheap: call it each second. Any change of any ruleset counts, so True means `resync` (which may find
+        nothing to do), not yet that ours differs. Raises OSError."""
         if self._believed is None or self._ruleset.generation() != self._believed_at:
+            return True
+        if self.dnsmasq and self.dnsmasq.ailing():
             return True
         links = self._links.read()
         return links.bridge_filtered is False or any(
@@ -167,7 +188,9 @@ class Enforcement:
         return document(self._desired(view).ruleset), self._ruleset.text()
 
     def close(self) -> None:
-        """Let go of sockets. What is in the kernel stays."""
+        """Let go of sockets, and end dnsmasq. What is in the kernel stays."""
+        if self.dnsmasq:
+            self.dnsmasq.close()
         self._ruleset.close()
         self._links.close()
 

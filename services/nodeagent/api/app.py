@@ -2,6 +2,7 @@
 
 import asyncio
 import time
+from dataclasses import asdict
 from typing import Annotated, Any, Literal
 
 import orjson
@@ -204,6 +205,7 @@ def _status(agent: Agent) -> wire.Status:
         view_age_s=age,
         timings_ms=dict(told.timings_ms) if told else {},
         checkpoint_problem=passes.disk_problem,
+        dhcp=wire.Dhcp(**asdict(passes.dhcp)) if passes.dhcp else None,
         generation=passes.generation,
     )
 

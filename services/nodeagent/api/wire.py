@@ -43,6 +43,18 @@ class Agent(BaseModel):
     up_s: float
 
 
+class Dhcp(BaseModel):
+    state: Literal["idle", "serving", "failed"]
+    """`idle`: there is no instance to serve, so nothing runs."""
+    pid: int | None
+    """Of dnsmasq."""
+    hosts: int
+    """Instances that get an address when they ask."""
+    starts: int
+    """How often this agent has started dnsmasq; taking over a running one is none."""
+    problem: str | None
+
+
 class Status(BaseModel):
     node: str
     agent: Agent
@@ -65,6 +77,8 @@ class Status(BaseModel):
     timings_ms: dict[str, float]
     """Of the newest pass."""
     checkpoint_problem: str | None
+    dhcp: Dhcp | None
+    """None: before the first pass."""
     generation: int
 
 

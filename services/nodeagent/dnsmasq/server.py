@@ -45,17 +45,21 @@ class Dnsmasq:
     def __init__(self, directory: Path, bridge: str, say: Callable[..., None] = lambda *_, **__: None) -> None:
         """Touches nothing. `say` hears of changes of state, as `Journal.say`."""
         self.status = Status()
-        self._files = Files(directory)
+        self._files = Files(directory.resolve())
         self._bridge = bridge
         self._say = say
         self._running: Running | None = None
         self._untold = False
         """Something changed in the files that dnsmasq learns by SIGHUP only."""
         self._admission_failed: str | None = None
+        self._done: Dhcp | None = None
+        """What the files and the process are known to be like."""
 
     def admit(self, wanted: Dhcp) -> None:
         """Before the ruleset: whoever may use his port from now on has an address waiting for him."""
-        self._admission_failed = None
+        if wanted == self._done:
+            return
+        self._done = self._admission_failed = None
         try:
             different = self._files.admit(wanted.hosts)
             different = self._files.options(text.options(wanted)) or different
@@ -68,15 +72,20 @@ class Dnsmasq:
         """After the ruleset: whoever is gone is forgotten. Collects what went wrong."""
         problem = self._admission_failed
         try:
-            if problem is None:
+            if problem is None and (wanted != self._done or self.ailing()):
                 self._serve(wanted)
         except (DnsmasqFailed, KernelRefused) as failed:
             problem = str(failed)
         except OSError as failed:
             problem = f"{failed.strerror or failed} ({failed.filename or 'dnsmasq'})"
+        self._done = None if problem else wanted
         self._note(wanted, problem)
         why = (Failure("host/dnsmasq", "dhcp", problem),) if problem else ()
         return (*wanted.failures, *why)
+
+    def doubt(self) -> None:
+        """The next pass looks at every file and process."""
+        self._done = None
 
     def ailing(self) -> bool:
         """Did what worked after the last `serve` stop to work? Cheap: call it each second, and `serve` if True."""
