@@ -224,8 +224,8 @@ def parse_ranges(texts: Iterable[str]) -> tuple[Range, ...]:
     """`"10.0.0.5"` or `"10.0.0.5-10.0.0.9"`, inclusive. Raises ValueError."""
     ranges = []
     for text in texts:
-        low, _, high = text.partition("-")
-        pair = (IPv4Address(low), IPv4Address(high or low))
+        low, dash, high = text.partition("-")
+        pair = (IPv4Address(low), IPv4Address(high if dash else low))
         if pair[0] > pair[1]:
             raise ValueError(f"{text!r} ends before it begins")
         ranges.append(pair)
