@@ -113,7 +113,9 @@ class Replica:
         self.spreads.recall(applications, affected)
 
     def begin_epoch(self, held: Held) -> None:
-        """History was rewound, or records are missing: start again from what Postgres holds."""
+        """History was rewound, or records are missing: start again from what Postgres holds. Wakes everyone, those too
+        whose node is no more."""
+        everyone = {*self.held.derived.digests, *held.derived.digests}
         self.held = held
         self.bases = Bases(held)
         self.recent.clear()
@@ -123,7 +125,7 @@ class Replica:
         self.known_etags.clear()
         for node in held.derived.digests:
             self._remember_etag(node)
-        self.views.wake(list(held.derived.digests))
+        self.views.wake(everyone)
         self.progress.wake([PROGRESS])
 
     def remember(self, recent: Recent) -> None:

@@ -5,12 +5,14 @@ import asyncio
 import httpx
 import orjson
 import pytest
+from sqlalchemy import text
 
 from tests.integration.viewserver.serving import serving, until
 from tests.unit.viewserver.clouds import changed, delete, instance, put
 from verge.contract.delta import apply
 from verge.contract.etag import ETag
 from verge.contract.view import View
+from viewserver.store.epoch import raise_epoch
 from viewserver.store.head import Head
 
 NODES = ("nc-1", "nc-2", "nc-3")
@@ -81,11 +83,11 @@ async def test_a_node_that_is_behind_is_answered_at_once(cloud):
 
 async def test_weak_validators_and_lists_of_them_match(cloud):
     etag = (await cloud.view("nc-1")).headers["etag"]
-    for text in (f"W/{etag}", f'"other", W/{etag}', f"{etag},{etag}"):
-        assert (await cloud.view("nc-1", etag=text)).status_code == 304
+    for listed in (f"W/{etag}", f'"other", W/{etag}', f"{etag},{etag}"):
+        assert (await cloud.view("nc-1", etag=listed)).status_code == 304
     digest = etag.rpartition("-")[2]
-    for text in (f'"2.1-{digest}', f'"1.9-{digest}', '"1.1-' + "0" * 32 + '"', "*x", ""):
-        assert (await cloud.view("nc-1", etag=text)).status_code == 200
+    for listed in (f'"2.1-{digest}', f'"1.9-{digest}', '"1.1-' + "0" * 32 + '"', "*x", ""):
+        assert (await cloud.view("nc-1", etag=listed)).status_code == 200
 
 
 async def test_there_and_back_again_moves_the_version(cloud):
@@ -250,6 +252,30 @@ async def test_a_head_that_is_old_by_the_time_it_was_read_rewinds_nothing(cloud)
     assert cloud.replica.held is held
     assert cloud.replica.views.woken == 0
     poll.cancel()
+
+
+async def test_a_new_epoch_reaches_everyone_at_once(cloud):
+    """As after a restore in place of a backup in which nc-4 was not there yet."""
+    await cloud.apply(*NODES)
+    before = {node: ETag.parse(etag) for node, etag in (await cloud.etags()).items()}
+    await cloud.update(put("node", "nc-4", zone="zone-b", address="192.0.2.4"))
+    polls = {node: await cloud.park(node) for node in (*NODES, "nc-4")}
+    async with cloud.application.server.database.begin() as conn:
+        await conn.execute(text("DELETE FROM objects WHERE kind = 'node' AND id = 'nc-4'"))
+        head = await raise_epoch(conn, "a test")
+    answers = {node: await poll for node, poll in polls.items()}
+    assert answers.pop("nc-4").status_code == 404
+    for node, answer in answers.items():
+        etag = ETag.parse(answer.headers["etag"])
+        assert answer.status_code == 200
+        assert (etag.epoch, etag.digest) == (head.epoch, before[node].digest)
+        assert answer.headers["verge-revision"] == f"{head.epoch}.2"
+    behind = await cloud.admin.get("/v1/convergence")
+    assert (behind.json()["converged"], behind.json()["nodes"]["lagging"]) == (False, 3)
+    for node in NODES:  # what they are based on is of the old epoch: never a delta
+        assert (await cloud.view(node, etag=str(before[node]), delta=True)).status_code == 200
+    await cloud.apply(*NODES)
+    assert (await cloud.admin.get("/v1/convergence")).json()["converged"] is True
 
 
 async def test_many_parked_polls_hold_no_connection_to_postgres(cloud):
