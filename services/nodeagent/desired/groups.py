@@ -125,10 +125,12 @@ class _Judge:
         protocols = sorted({rule.protocol for rule in rules} - {TCP, UDP, ICMP})
         if ALL in protocols:
             self.whole_group(peer)
-        elif protocols:
-            # in the rule itself: a set of plain intervals is another kind of set to the kernel, with troubles of its own
-            match = equals(Field.L4PROTO, *protocols)
-            self._pass((self._member(peer), match), (self._member(peer, reply=True), match))
+        for protocol in protocols:
+            # In the rule itself: a set of plain intervals is another kind of set to the kernel, with troubles of its own. One
+            # rule each, also beside ALL: a protocol more then takes no rule away, so no session is judged again for it.
+            if protocol != ALL:
+                match = equals(Field.L4PROTO, protocol)
+                self._pass((self._member(peer), match), (self._member(peer, reply=True), match))
 
     def _ports(
         self,
