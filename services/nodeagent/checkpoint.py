@@ -2,6 +2,7 @@
 
     DIR/view.next     the newest view, written before it is applied
     DIR/view.last     the last view whose every object went in (or was closed by name)
+    DIR/view.deltas   what leads from there to newer ones, some of which went in (`deltalog`)
     DIR/view.pinned   a view handed over by hand, in force instead of either until it is taken back
 
 A pass over a new view goes through these lines; this is what a kill -9 or a loss of power leaves after each:
@@ -18,18 +19,24 @@ A pass over a new view goes through these lines; this is what a kill -9 or a los
 Lines 3 and 4 run beside each other; a view is reported as applied only when both are done. So what was reported applied
 survives a loss of power, and what was not reported is at worst applied early, never undone.
 
+A newer view that came as a delta is a record at the end of view.deltas instead of a new view.next: line 1 is writing it,
+there is no line 2, line 4 flushes the log, and line 5 appends that all up to there went in. When the log is long, or view.next
+waits to be accepted, the whole view is written as above; with line 5 the log is history.
+
 A file is one line with a SHA-256 over all that follows it, one line of JSON, and the view's bytes as they were received.
 Anything else, torn or foreign, is refused with a message and counts as absent.
 """
 
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from hashlib import sha256
 from pathlib import Path
 from typing import Any, Literal
 
 import orjson
 
+from nodeagent.deltalog import DeltaLog, StoredDelta, flush
+from nodeagent.session import Offered
 from verge.contract.etag import At, ETag
 
 Slot = Literal["next", "last", "pinned"]
@@ -51,20 +58,90 @@ class Stored:
     """The view as it was received."""
     generation: int = 0
     """The enforcement's policy generation when this was written."""
+    deltas: tuple[bytes, ...] = ()
+    """What leads from the body to the view of this ETag, in this order."""
 
 
 class Checkpoint:
-    """The three files. Every method blocks on the disk; one thread at a time."""
+    """The files. Every method blocks on the disk; one thread at a time."""
 
     def __init__(self, directory: Path, node: str) -> None:
         self._directory = directory
         self._node = node
+        self._log = DeltaLog(directory / "view.deltas")
+        self._next: tuple[ETag | None, int] | None = None
+        """What view.next holds, and its bytes; None: it is not there."""
 
     def path(self, slot: Slot) -> Path:
         return self._directory / f"view.{slot}"
 
     def load(self, slot: Slot) -> Stored | None:
         """None: there is none. Raises CheckpointUnreadable."""
+        if slot == "pinned":
+            return self._read(slot)
+        if slot == "next":
+            proposed = self._read("next")
+            self._next = (proposed.etag, len(proposed.body)) if proposed else None
+            if proposed:
+                return proposed
+        last = self._read("last")
+        if last is None:
+            return None
+        deltas, accepted = self._log.load(last.etag, len(last.body))
+        if slot == "next" and len(deltas) == accepted:
+            return None
+        if slot == "last":
+            deltas = deltas[:accepted]
+        if not deltas:
+            return last
+        newest, bodies = deltas[-1], tuple(delta.body for delta in deltas)
+        return replace(last, etag=newest.etag, seen=newest.seen, generation=newest.generation, deltas=bodies)
+
+    def keep(self, offered: Offered, seen: At | None, generation: int) -> None:
+        """Lines 1 and 2 for a newer view, as a delta if it came as one and can be kept so. Raises OSError."""
+        if offered.base and self._extend(StoredDelta(offered.base, offered.etag, seen, offered.body, generation)):
+            return
+        body = offered.body if offered.base is None else offered.view.to_bytes()
+        self.propose(Stored(self._node, offered.etag, seen, body, generation))
+
+    def propose(self, stored: Stored) -> None:
+        """Lines 1 and 2. Safe against a killed process, not yet against a loss of power."""
+        self._write("next", stored, durable=False)
+        self._next = (stored.etag, len(stored.body))
+
+    def settle(self) -> None:
+        """Line 4."""
+        if self._next is None:
+            self._log.settle()
+            return
+        flush(self.path("next"))
+        flush(self._directory)
+
+    def accept(self) -> None:
+        """Line 5. Need not be flushed: undone by a loss of power, it leaves the same view under its old name."""
+        if self._next is None:
+            self._log.accept()
+            return
+        self.path("next").replace(self.path("last"))
+        base, self._next = self._next, None
+        self._log.begin(*base)
+
+    def pin(self, stored: Stored) -> None:
+        """Durable on return."""
+        self._write("pinned", stored, durable=True)
+        flush(self._directory)
+
+    def unpin(self) -> None:
+        """Durable on return. Absent is well."""
+        self.path("pinned").unlink(missing_ok=True)
+        flush(self._directory)
+
+    def _extend(self, delta: StoredDelta) -> bool:
+        """False: the log cannot be continued with this one."""
+        return self._next is None and self._log.append(delta)
+
+    def _read(self, slot: Slot) -> Stored | None:
+        """Raises CheckpointUnreadable."""
         path = self.path(slot)
         try:
             content = path.read_bytes()
@@ -79,29 +156,6 @@ class Checkpoint:
         if stored.node != self._node:
             raise CheckpointUnreadable(f"{path} belongs to node {stored.node}, this is {self._node}; it is not used")
         return stored
-
-    def propose(self, stored: Stored) -> None:
-        """Lines 1 and 2. Safe against a killed process, not yet against a loss of power."""
-        self._write("next", stored, durable=False)
-
-    def settle(self) -> None:
-        """Line 4."""
-        _flush(self.path("next"))
-        _flush(self._directory)
-
-    def accept(self) -> None:
-        """Line 5. Need not be flushed: undone by a loss of power, it leaves the same view under its old name."""
-        self.path("next").replace(self.path("last"))
-
-    def pin(self, stored: Stored) -> None:
-        """Durable on return."""
-        self._write("pinned", stored, durable=True)
-        _flush(self._directory)
-
-    def unpin(self) -> None:
-        """Durable on return. Absent is well."""
-        self.path("pinned").unlink(missing_ok=True)
-        _flush(self._directory)
 
     def _write(self, slot: Slot, stored: Stored, *, durable: bool) -> None:
         temporary = self._directory / f".view.{slot}.tmp"
@@ -142,11 +196,3 @@ def _decode(content: bytes) -> Stored:
         body=body,
         generation=int(about["generation"]),
     )
-
-
-def _flush(path: Path) -> None:
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

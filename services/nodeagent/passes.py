@@ -19,7 +19,7 @@ from nodeagent.checkpoint import Checkpoint, CheckpointUnreadable, Slot, Stored
 from nodeagent.dnsmasq.server import Status
 from nodeagent.enforcement import Enforcement, Outcome, PlanText
 from nodeagent.journal import Journal
-from nodeagent.session import Enforced, Offered, read_view
+from nodeagent.session import Enforced, Offered, read_delta, read_view
 from verge.contract.etag import At, ETag
 from verge.contract.report import Failure, State
 from verge.contract.view import InstanceId, View
@@ -101,10 +101,8 @@ class Passes:
         """A newer view came from the server."""
         async with self._turn:
             self.held = self._proposed = Wanted(offered.view, offered.etag, offered.fetch_ms)
-            body = offered.body if offered.base is None else offered.view.to_bytes()
-            stored = Stored(offered.view.node, offered.etag, seen, body, self.generation)
             self.disk_problem = None
-            await self._on_disk(lambda: self._checkpoint.propose(stored))
+            await self._on_disk(lambda: self._checkpoint.keep(offered, seen, self.generation))
             await self._pass(fresh=True)
 
     async def pin(self, view: View, body: bytes) -> Outcome:
@@ -311,6 +309,8 @@ class Passes:
         if stored is None:
             return None
         view = read_view(stored.body)
+        for delta in stored.deltas:
+            view = read_delta(delta, view) if isinstance(view, View) else view
         if isinstance(view, View) and (stored.etag is None or stored.etag.digest == view.digest):
             return stored, Wanted(view, stored.etag)
         reason = f"its digest is not that of {stored.etag}" if isinstance(view, View) else str(view)
