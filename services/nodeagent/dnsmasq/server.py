@@ -49,6 +49,8 @@ class Dnsmasq:
         self._bridge = bridge
         self._say = say
         self._running: Running | None = None
+        self._links = (0, 0)
+        """Those that it was started with."""
         self._untold = False
         """Something changed in the files that dnsmasq learns by SIGHUP only."""
         self._admission_failed: str | None = None
@@ -89,7 +91,9 @@ class Dnsmasq:
 
     def ailing(self) -> bool:
         """Did what worked after the last `serve` stop to work? Cheap: call it each second, and `serve` if True."""
-        return self._running is not None and not (self._running.alive() and identifier.held(IDENTIFIER))
+        return self._running is not None and not (
+            self._running.alive() and identifier.held(IDENTIFIER) and identifier.links(self._bridge) == self._links
+        )
 
     def close(self) -> None:
         """End it: leases live on at their holders, and an agent that starts within half a day is not missed."""
@@ -99,14 +103,17 @@ class Dnsmasq:
 
     def _serve(self, wanted: Dhcp) -> None:
         self._untold = self._files.retain(host.address for host in wanted.hosts) or self._untold
-        configuration = self._files.configuration(
-            text.configuration(wanted.subnet, self._bridge, self._files.directory)
-        )
-        self._keep(configuration if wanted.hosts else None)
         if not wanted.hosts:
+            self._keep(None)
             self._untold = False
             return
         identifier.hold(IDENTIFIER)
+        self._links = identifier.links(self._bridge)
+        if not self._links[0]:
+            raise DnsmasqFailed(f"there is no bridge {self._bridge} to answer on: make it, or name another (--bridge)")
+        configured = text.configuration(wanted.subnet, self._bridge, self._links, self._files.directory)
+        configuration = self._files.configuration(configured)
+        self._keep(configuration)
         if self._running is None:
             self._files.forget_leases()
             self._running = process.start(configuration, self._files.log)

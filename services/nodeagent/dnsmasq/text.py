@@ -18,11 +18,14 @@ _BOOTREQUEST, _ETHERNET, _RELEASE = 1, 1, 7
 _MAGIC: Final = bytes([99, 130, 83, 99])  # RFC 2131, 3
 
 
-def configuration(subnet: IPv4Network, bridge: str, directory: Path) -> str:
+def configuration(subnet: IPv4Network, bridge: str, links: tuple[int, int], directory: Path) -> str:
     """Requests that come in by the bridge are treated as if they came in by the link that holds the server identifier
-    (`bridge-interface`), so the bridge needs no address in the zone's subnet, and may have any."""
+    (`bridge-interface`), so the bridge needs no address in the zone's subnet, and may have any.
+
+    `links` are the indices of both. dnsmasq settles at its start which of them its socket hears, and does not get over one
+    that is made anew (tried): other indices are another configuration, and so another process."""
     return f"""\
-# Written by the Verge node agent, and read once: changes here are lost.
+# Written by the Verge node agent, and read once: changes here are lost. Links {links[0]} and {links[1]}.
 port=0
 no-resolv
 no-hosts

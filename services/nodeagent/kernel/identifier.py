@@ -1,7 +1,8 @@
-"""The link that holds the DHCP server's identifier: a bridge without ports that is never up, known by its name.
+"""The link that holds the DHCP server's identifier: a bridge without ports, known by its name.
 
 dnsmasq calls itself by an address of an interface. This one is the same on every node and is nobody else's; its scope is
-the host, so it is never the source of anything, and nothing can arrive by the link. A bridge, since that is the one kind of
+the host, so it is never the source of anything, and nothing can arrive by the link. The link is up, since only then may a
+socket be bound to it. A bridge, since that is the one kind of
 link that every host of instances can make.
 """
 
@@ -24,6 +25,7 @@ _IFNAME, _LINKINFO, _INFO_KIND = 3, 18, 1
 _ADDRESS, _LOCAL = 1, 2
 _SCOPE_HOST: Final = 254
 _SIOCGIFADDR: Final = 0x8915
+_IFF_UP: Final = 1
 _ATTRIBUTE = struct.Struct("=HH")
 
 
@@ -37,7 +39,9 @@ def hold(address: IPv4Address) -> None:
         named = _attribute(_IFNAME, LINK.encode() + b"\0")
         with suppress(Exists):
             _order(netlink, _NEWLINK, _CREATE | _EXCL, struct.pack("=BxHiII", 0, 0, 0, 0, 0) + named + kind)
-        to = struct.pack("=BBBBI", socket.AF_INET, 32, 0, _SCOPE_HOST, socket.if_nametoindex(LINK))
+        index = socket.if_nametoindex(LINK)
+        _order(netlink, _NEWLINK, 0, struct.pack("=BxHiII", 0, 0, index, _IFF_UP, _IFF_UP))
+        to = struct.pack("=BBBBI", socket.AF_INET, 32, 0, _SCOPE_HOST, index)
         both = _attribute(_LOCAL, address.packed) + _attribute(_ADDRESS, address.packed)
         _order(netlink, _NEWADDR, _CREATE | _REPLACE, to + both)
     finally:
@@ -52,6 +56,18 @@ def held(address: IPv4Address) -> bool:
         except OSError:
             return False  # no such link, or no address on it
     return answer[20:24] == address.packed
+
+
+def links(bridge: str) -> tuple[int, int]:
+    """Indices of the bridge and of our link: one that was deleted and made again is another. 0 where there is none."""
+    return _index(bridge), _index(LINK)
+
+
+def _index(name: str) -> int:
+    try:
+        return socket.if_nametoindex(name)
+    except OSError:
+        return 0
 
 
 def _order(netlink: Netlink, kind: int, flags: int, body: bytes) -> None:
