@@ -18,6 +18,7 @@ from viewserver.api import (
     dashboard,
     events,
     fences,
+    imports,
     metrics,
     nodes,
     problems,
@@ -56,7 +57,7 @@ def create_routes() -> FastAPI:
         redoc_url=None,
     )
     problems.install(app)
-    for module in (fences, tokens, reading, convergence, events, metrics, nodes, updates):
+    for module in (fences, tokens, reading, convergence, events, metrics, nodes, imports, updates):
         app.include_router(module.router)
 
     @app.get("/healthz", tags=["service"], summary="Alive")

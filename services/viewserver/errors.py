@@ -9,6 +9,7 @@ RequestError
 ├── Forbidden / Unauthenticated
 ├── Contradiction    a report that cannot be true
 ├── TooLarge
+├── UnknownMedia     the body is of a type that is not taken here
 └── NotReady         nothing is wrong with the request; the server cannot serve it now
 """
 
@@ -54,6 +55,10 @@ class Contradiction(RequestError):
 
 
 class TooLarge(RequestError):
+    pass
+
+
+class UnknownMedia(RequestError):
     pass
 
 

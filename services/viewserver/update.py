@@ -67,16 +67,24 @@ class Answer:
     changed: bool
     affected: tuple[str, ...]
     """Nodes whose view it changes."""
+    warnings: tuple[dict[str, str], ...] = ()
+    """Pointer and message of what the author of an imported document ought to know."""
     commit_ms: float = field(default=0.0, compare=False)
     """From the request's turn to the commit."""
 
     def to_wire(self) -> dict[str, Any]:
-        return {
+        wire = {
             "revision": self.revision,
             "epoch": self.epoch,
             "changed": self.changed,
             "affected": list(self.affected),
         }
+        return wire | ({"warnings": list(self.warnings)} if self.warnings else {})
+
+    @classmethod
+    def from_wire(cls, wire: dict[str, Any]) -> "Answer":
+        lists = {name: tuple(wire.get(name, ())) for name in ("affected", "warnings")}
+        return cls(**{**wire, **lists})
 
 
 class Updates:
@@ -111,19 +119,20 @@ class Updates:
                 if known is not None:
                     if known.body_digest != request.body_digest:
                         raise KeyReused("this Idempotency-Key came with another request before")
-                    return Answer(**{**known.answer, "affected": tuple(known.answer["affected"])})
+                    return Answer.from_wire(known.answer)
             if request.if_match is not None and request.if_match != head.revision:
                 raise HeadMoved(f"the head is at revision {head.revision}, not {request.if_match}")
-            outcome = evaluate(base.derived, request.operations(base.network), head.revision + 1, replica.applied)
-            change = None
-            answer = Answer(head.revision, head.epoch, changed=False, affected=())
+            asked = request.operations(base.network)
+            outcome = evaluate(base.derived, asked, head.revision + 1, replica.applied)
+            change, warnings = None, _warnings(asked)
+            answer = Answer(head.revision, head.epoch, changed=False, affected=(), warnings=warnings)
             if outcome.changed:
                 record = NewChange(request.actor, outcome.changed, outcome.affected, request.caused_by)
                 change = await append(conn, head, record)
                 removed = [item.id for item in outcome.changed if item.kind == "node" and item.after is None]
                 if removed:
                     await forget_reports(conn, removed)
-                answer = Answer(change.revision, change.epoch, changed=True, affected=outcome.affected)
+                answer = replace(answer, revision=change.revision, changed=True, affected=outcome.affected)
             if request.idempotency_key is not None:
                 await remember(conn, request.actor, request.idempotency_key, request.body_digest, answer.to_wire())
         took = (time.monotonic() - began) * 1000
@@ -152,6 +161,7 @@ class Updates:
             raise HeadMoved(f"the head is at revision {held.revision}, not {request.if_match}")
         parsed = request.operations(held.network)
         outcome = evaluate(held.derived, parsed, held.revision + 1, self.follower.replica.applied)
+        warnings = _warnings(parsed)
         return {
             "revision": held.revision,
             "epoch": held.epoch,
@@ -159,7 +169,12 @@ class Updates:
             "affected": list(outcome.affected),
             "dry_run": True,
             "views": {node: difference(held.derived, outcome.derived, node) for node in outcome.affected},
+            **({"warnings": list(warnings)} if warnings else {}),
         }
+
+
+def _warnings(asked: Parsed | Lift) -> tuple[dict[str, str], ...]:
+    return tuple(warning.to_wire() for warning in asked.warnings) if isinstance(asked, Parsed) else ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -27,6 +27,7 @@ STATUS: dict[type[Exception], int] = {
     errors.Forbidden: 403,
     errors.Contradiction: 409,
     errors.TooLarge: 413,
+    errors.UnknownMedia: 415,
     errors.NotReady: 503,
     HistoryPruned: 410,
     Conflict: 409,

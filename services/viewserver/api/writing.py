@@ -3,7 +3,7 @@
 import hashlib
 import re
 import time
-from typing import Annotated
+from typing import Annotated, Any
 
 from fastapi import Header, Query, Request
 
@@ -49,13 +49,22 @@ def _revision(if_match: str | None) -> int | None:
     return int(found[1])
 
 
-async def answer_to(server: Server, update: Update, dry_run: bool, wait: str | None, patience: float) -> Json:
-    """Commit it, or try it; `patience` in seconds. Raises what `Updates.commit` and `Updates.dry_run` raise."""
+async def answer_to(
+    server: Server,
+    update: Update,
+    dry_run: bool,
+    wait: str | None,
+    patience: float,
+    always: dict[str, Any] | None = None,
+) -> Json:
+    """Commit it, or try it; `patience` in seconds. `always` is said where the answer itself does not say it. Raises what
+    `Updates.commit` and `Updates.dry_run` raise."""
+    always = always or {}
     if dry_run:
-        return Json(server.updates.dry_run(update))
+        return Json(always | server.updates.dry_run(update))
     began = time.monotonic()
     answer = await server.updates.commit(update)
-    wire = answer.to_wire()
+    wire = always | answer.to_wire()
     if wait is not None:
         barrier = await wait_for(server, answer.revision, began + min(patience, server.settings.max_wait_s))
         wire |= barrier.to_wire() | {"affected": wire["affected"]}

@@ -9,8 +9,8 @@ aside, what is left of it is checked, and faults that could only follow from a f
 Deleting what does not exist is no fault: an update says what shall be so.
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any, cast
 
 from pydantic import TypeAdapter, ValidationError
@@ -21,6 +21,7 @@ from viewserver.model.invariants import check
 from viewserver.model.network import Network
 from viewserver.model.objects import CLASSES, THE_NETWORK, Key, Kind, Object, from_wire, normal, to_wire
 from viewserver.model.partial import salvage
+from viewserver.model.places import Place, located
 from viewserver.model.text import HostName, Id, parse_ipv4
 
 FIELDS = {"put": {"op", "kind", "id", "value"}, "delete": {"op", "kind", "id"}}
@@ -60,6 +61,10 @@ class Parsed:
     """Where faulty values stood; a later fault at or below one of these is a consequence, not news."""
     unread: frozenset[Key]
     """Objects that an operation names without giving a good value: what others say of them is let pass."""
+    places: Mapping[Key, Place] = field(default_factory=dict)
+    """Of objects that stand elsewhere in the document than in an operation; their operations are `at` their key."""
+    warnings: tuple[Fault, ...] = ()
+    """What is no fault, but not what the document's author may expect either."""
 
 
 def parse(wire: Any, at: Pointer = ("operations",)) -> Parsed:
@@ -119,7 +124,7 @@ def apply(network: Network, parsed: Parsed) -> Applied | Refused:
         ),
     ]
     if faults:
-        return Refused(tuple(faults))
+        return Refused(tuple(located(faults, parsed.places)))
     return Applied(after, tuple(_differences(network, after, list(touched))))
 
 
