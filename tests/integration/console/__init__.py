@@ -1,0 +1,1 @@
+"""The `verge` command against a real view server."""
