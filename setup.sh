@@ -30,8 +30,17 @@ ldconfig -p 2>/dev/null | grep -q 'libnftables\.so\.1' || need libnftables1
 command -v ip >/dev/null 2>&1 || need iproute2
 command -v unshare >/dev/null 2>&1 || need util-linux
 command -v ping >/dev/null 2>&1 || need iputils-ping
+# instances get their addresses from dnsmasq (not the `dnsmasq` package: that one starts a DNS server of its own), and the
+# demo's and the tests' VMs ask for them with real clients
+command -v dnsmasq >/dev/null 2>&1 || need dnsmasq-base
+command -v udhcpc >/dev/null 2>&1 || need udhcpc
+command -v dhclient >/dev/null 2>&1 || need isc-dhcp-client
 if [ ! -x .venv/bin/python ]; then
     "$python" -c 'import ensurepip, venv' 2>/dev/null || need python3-venv
+fi
+if [ "${1:-}" = browser ]; then # for `make browser` alone
+    command -v chromium >/dev/null 2>&1 || command -v google-chrome >/dev/null 2>&1 || need chromium
+    command -v chromedriver >/dev/null 2>&1 || need chromium-driver
 fi
 packages=${packages# }
 if [ -n "$packages" ]; then
