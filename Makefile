@@ -4,7 +4,7 @@ LAB := $(PY) -m lab.enter --
 PYTEST := $(PY) -m pytest -q
 ARGS ?=
 
-.PHONY: help setup demo test check style types imports unit property integration dataplane slow bench-loop openapi clean
+.PHONY: help setup demo test check style types imports unit property integration dataplane browser slow bench-loop openapi clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -15,7 +15,7 @@ setup: ## packages, .venv, Postgres: whatever is missing
 demo: setup ## three hypervisors and six VMs on this machine's kernel; ARGS=--once runs it and exits
 	@$(PY) -m demo $(ARGS)
 
-test: check property integration dataplane demo-once ## everything
+test: check property integration dataplane demo-once browser ## everything
 
 check: style types imports unit ## style, types, imports, unit tests: under a minute
 
@@ -40,6 +40,10 @@ integration: setup ## real Postgres, real HTTP
 
 dataplane: setup ## real kernel, real packets, in network namespaces
 	@$(LAB) $(PYTEST) tests/dataplane
+
+browser: ## the dashboard, in a real Chromium
+	@./setup.sh browser
+	@$(PYTEST) tests/browser
 
 demo-once: setup
 	@$(PY) -m demo --once

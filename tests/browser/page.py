@@ -15,8 +15,8 @@ SHOTS = os.environ.get("VERGE_SCREENSHOTS")
 class Page:
     def __init__(self, driver):
         self.driver = driver
-        self.media()
-        self.size(1280, 900)
+        self._scheme = "light"
+        self._size = (1280, 900)
 
     def open(self, url):
         """A new tab: sessionStorage is a tab's own."""
@@ -27,6 +27,8 @@ class Page:
         self.driver.close()
         self.driver.switch_to.window(after)
         self.driver.get_log("browser")
+        self.media(self._scheme)
+        self.size(*self._size)
         self.driver.get(url)
         return self
 
@@ -41,10 +43,12 @@ class Page:
         return self
 
     def size(self, width, height):
+        self._size = (width, height)
         metrics = {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": width < 600}
         self.driver.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", metrics)
 
-    def media(self, scheme="light"):
+    def media(self, scheme):
+        self._scheme = scheme
         features = [{"name": "prefers-color-scheme", "value": scheme}]
         self.driver.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": features})
 

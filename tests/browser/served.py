@@ -25,7 +25,8 @@ class Served:
         self.tokens = {}
 
     def start(self):
-        environment = {name: one for name, one in os.environ.items() if name not in ("DATABASE_URL", "VERGE_TOKEN_KEY")}
+        own = ("DATABASE_URL", "VERGE_TOKEN_KEY")
+        environment = {name: one for name, one in os.environ.items() if name not in own}
         environment["PYTHONPATH"] = f"{ROOT / 'services'}:{ROOT}"
         with (self.data_dir / "stderr").open("ab") as log:
             self.child = subprocess.Popen(

@@ -170,7 +170,7 @@ function drawCloud() {
   drawLegend(all);
   const changes = [...cloud.changes.values()].sort((one, two) => two.revision - one.revision);
   for (const change of changes.splice(cloud.most)) cloud.changes.delete(change.revision);
-  drawChanges(changes, (number) => openDetail("change", number, token));
+  drawChanges(changes, cloud.nodes, (number) => openDetail("change", number, token));
   by("older").hidden = !cloud.older;
   drawFences();
   drawHeadline(all, worst, changes, now);
@@ -186,7 +186,8 @@ function drawHeadline(all, worst, changes, now) {
     : `${done} of ${plural(mattering.length, "node")} converged at revision ${head}`;
   const why = worst.length
     ? some(worst.map((node) => `${node.node} ${node.state === "rejected" ? "rejected its view" : `is ${STATES[node.state].word}`}`), 3)
-    : done < mattering.length ? "The last change is on its way." : "";
+    : done < mattering.length ? "The last change is on its way."
+    : mattering.length ? "No node is behind, silent, or had to refuse anything." : "";
   by("headline").textContent = text;
   by("subline").textContent = why;
   document.title = `${worst.length ? `(${worst.length}) ` : ""}Verge`;

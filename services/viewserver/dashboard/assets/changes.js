@@ -24,14 +24,14 @@ export function merge(known, news) {
   return { ...news, objects, summary };
 }
 
-export function drawChanges(changes, open) {
+export function drawChanges(changes, nodes, open) {
   by("no-changes").hidden = changes.length > 0;
   by("changes").hidden = !changes.length;
   keyed(by("changes").tBodies[0], changes, (change) => change.revision, (change) =>
-    [JSON.stringify(change.summary), change.objects[0]].join("\n"), (change) => row(change, open));
+    [JSON.stringify(change.summary), change.objects[0], missing(change, nodes)].join("\n"), (change) => row(change, nodes, open));
 }
 
-function row(change, open) {
+function row(change, nodes, open) {
   const { summary } = change;
   const ms = summary?.ms ?? {};
   return el("tr", { role: "row" },
@@ -39,9 +39,9 @@ function row(change, open) {
       el("button", { class: "link-like", type: "button", onclick: () => open(change.revision) }, String(change.revision))),
     cell("When", { class: "when" }, el("time", { datetime: change.at }, clock(change.at)), " ",
       el("span", { class: "hint" }, since(change.at, " ago"))),
-    cell("Who", {}, change.actor),
+    cell("Who", { class: "who" }, change.actor),
     cell("What", { class: "what" }, what(change)),
-    cell("In force on", { class: "force" }, ...inForce(change)),
+    cell("In force on", { class: "force" }, ...inForce(change, nodes)),
     cell("p50", { class: "number" }, duration(ms.p50)),
     cell("p99", { class: "number" }, duration(ms.p99)),
     cell("max", { class: "number" }, duration(ms.max)));
@@ -52,16 +52,22 @@ export function what(change) {
   return change.caused_by ? `${names} (completes ${change.caused_by})` : names;
 }
 
-function inForce(change) {
+/** Those of the affected nodes that have not applied it, as far as they are named. */
+const missing = (change, nodes) =>
+  change.nodes.filter((name) => nodes.has(name) && (nodes.get(name).applied_version ?? 0) < change.revision);
+
+function inForce(change, nodes) {
   const { summary } = change;
   if (!change.affected) return ["no node is affected"];
   if (!summary) return [plural(change.affected, "node"), el("span", { class: "hint" }, " open it to see")];
   if (!summary.affected) return ["no node that was ever seen"];
   const done = summary.applied >= summary.affected;
-  const names = change.affected <= 3 ? ` ${change.nodes.join(", ")}` : "";
+  const late = missing(change, nodes);
+  const names = done ? (change.affected <= 3 ? change.nodes.join(", ") : "")
+    : late.length ? `not ${some(late, 3, Math.max(late.length, summary.affected - summary.applied))}` : "";
   return [
     el("progress", { value: summary.applied, max: summary.affected, "aria-hidden": "true", class: done ? "done" : null }),
     ` ${summary.applied} of ${plural(summary.affected, "node")}`,
-    names ? el("span", { class: "hint" }, names) : null,
+    names ? el("span", { class: "hint" }, ` ${names}`) : null,
   ];
 }

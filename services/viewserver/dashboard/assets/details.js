@@ -1,7 +1,7 @@
 // One node, or one change, in a dialog. Asked for when it is opened, and again when an event tells of it.
 
 import { by, cell, el } from "./dom.js";
-import { clock, collator, duration, plural } from "./format.js";
+import { clock, collator, duration, plural, stages } from "./format.js";
 import { get } from "./feed.js";
 import { stateMark } from "./nodes.js";
 
@@ -59,7 +59,6 @@ function table(title, columns, rows) {
 
 function ofNode(node) {
   const report = node.report ?? {};
-  const timings = Object.entries(report.timings_ms ?? {}).map(([stage, ms]) => `${stage} ${duration(ms)}`).join(", ");
   return [
     facts(
       ["State", stateMark(node.state)],
@@ -74,7 +73,7 @@ function ofNode(node) {
         ? `${plural(node.lag_versions, "version")}, ${duration(node.lag_seconds * 1000)}` : "nothing"],
       ["Last seen", node.last_seen ? clock(node.last_seen) : "never"],
       ["Agent", report.agent?.version],
-      ["Last pass", timings],
+      ["Last pass", stages(report.timings_ms)],
     ),
     table("What could not be made true", [["Object"], ["Stage"], ["Reason", "reason"]],
       node.failures.map((one) => [one.object, one.stage, one.reason])),
@@ -96,8 +95,7 @@ function ofChange(change) {
         : ["p50", "p90", "p99", "max"].map((name) => `${name} ${duration(change.ms[name])}`).join(", ")],
     ),
     table("Nodes, the slowest first", [["Node"], ["Told", "number"], ["In force", "number"], ["By the node’s own clock"]],
-      nodes.map(([name, one]) => [name, one && duration(one.told_ms), one ? duration(one.ms) : "not yet",
-        Object.entries(one?.timings_ms ?? {}).map(([stage, ms]) => `${stage} ${duration(ms)}`).join(", ") || null])),
+      nodes.map(([name, one]) => [name, one && duration(one.told_ms), one ? duration(one.ms) : "not yet", stages(one?.timings_ms) || null])),
     table("Operations", [["Kind"], ["Object"], ["Operation"]], change.operations.slice(0, 200).map((one) =>
       [one.kind, one.id, one.after == null ? "delete" : "put"])),
     change.operations.length > 200 ? el("p", { class: "hint" }, `and ${change.operations.length - 200} more`) : null,

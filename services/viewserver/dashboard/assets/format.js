@@ -48,3 +48,12 @@ export function some(names, most, count = names.length) {
   const shown = names.slice(0, most).join(", ");
   return count > most ? `${shown} and ${count - Math.min(most, names.length)} more` : shown;
 }
+
+const STAGES = ["fetch", "plan", "apply", "verify"];
+
+/** Milliseconds by stage, in the order in which they pass. */
+export function stages(timings) {
+  const place = (stage) => (STAGES.includes(stage) ? STAGES.indexOf(stage) : STAGES.length);
+  return Object.entries(timings ?? {}).sort(([one], [two]) => place(one) - place(two))
+    .map(([stage, ms]) => `${stage} ${duration(ms)}`).join(", ");
+}
