@@ -42,13 +42,16 @@ def changes_text(found: Mapping[str, Any], *, colour: bool) -> str:
         spread = one.get("summary") or {}
         applied, affected = spread.get("applied"), spread.get("affected", len(one["affected"]))
         whole = applied is not None and applied >= affected
+        reached: Cell = (
+            affected if applied is None else Painted(f"{applied}/{affected}", "green" if whole else "yellow")
+        )
         rows.append(
             [
                 one["revision"],
                 when(one["at"]),
                 one["actor"],
                 what(one["operations"]) + (f" (caused by {one['caused_by']})" if one.get("caused_by") else ""),
-                affected if applied is None else Painted(f"{applied}/{affected}", "green" if whole else "yellow"),
+                reached if affected else None,
                 milliseconds((spread.get("ms") or {}).get("max")) if whole and affected else "",
             ]
         )
@@ -63,11 +66,11 @@ def changes_text(found: Mapping[str, Any], *, colour: bool) -> str:
 
 
 def what(operations: Sequence[Mapping[str, Any]]) -> str:
-    """`put instance i-1, delete elastic_ip 192.0.2.1`; where there are many, `put 40 instances, delete 2 groups`."""
+    """`put instance i-1, delete elastic_ip 192.0.2.1`; where there are many, `put 40 instances, delete 2 groups and 3 more`."""
     if len(operations) <= NAMED:
         return ", ".join(f"{_verb(one)} {one['kind']} {one['id']}" for one in operations) or "nothing"
     kinds = Counter((_verb(one), str(one["kind"])) for one in operations)
-    return ", ".join(f"{verb} {count(number, kind)}" for (verb, kind), number in kinds.items())
+    return listed([f"{verb} {count(number, kind)}" for (verb, kind), number in kinds.most_common()], NAMED)
 
 
 def change_text(one: Mapping[str, Any], *, colour: bool) -> str:

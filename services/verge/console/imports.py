@@ -24,14 +24,15 @@ def register(commands: Commands, common: Common) -> None:
     gni = add(
         kinds, common, "gni", "a Eucalyptus global network information document (XML): the whole network", run_gni
     )
-    gni.add_argument(
-        "--prune", action="store_true", help="zones and nodes missing from it are deleted, not just unknown"
-    )
     model = add(kinds, common, "model", "a whole model (JSON), as `verge model` prints it", run_model)
     for command in (network, gni, model):
         command.add_argument("file", metavar="FILE", help="- reads standard input")
         if command is not network:
             command.add_argument("--force", action="store_true", help="even if it removes a good part of the instances")
+        if command is not model:
+            command.add_argument(
+                "--prune", action="store_true", help="delete zones and nodes that it does not name, too"
+            )
         add_commit(command)
 
 
@@ -39,7 +40,8 @@ def run_network(given: Namespace, console: Console) -> Exit:
     """Sent as it is, named for what it holds."""
     data = documents.read(given.file)
     language, _ = documents.parse(data, given.file)
-    return commit(given, console, "PUT", "/v1/network", data, f"application/{language}")
+    params = {"prune": "true" if given.prune else None}
+    return commit(given, console, "PUT", "/v1/network", data, f"application/{language}", params)
 
 
 def run_gni(given: Namespace, console: Console) -> Exit:
