@@ -75,7 +75,10 @@ async def test_one_that_dies_is_started_again(node):
 
 
 async def test_a_taken_port_degrades_the_view_and_heals(node):
-    holder = node.host.popen("dnsmasq", "--keep-in-foreground", "--port=0", "--dhcp-range=10.0.0.1,static", "--user=")
+    holder = node.host.popen(
+        *("dnsmasq", "--keep-in-foreground", "--port=0", "--dhcp-range=10.0.0.1,static", "--user=", "--group="),
+        *("--pid-file=", f"--dhcp-leasefile={node.directory / 'foreign'}"),
+    )
     try:
         while not any(line.split()[1].endswith(":0043") for line in udp(node)):
             assert holder.poll() is None
