@@ -15,11 +15,16 @@ class Fault:
     """The request is well-formed but takes away what others need: 409, where everything else is 422."""
 
     def to_wire(self) -> dict[str, str]:
-        return {"pointer": pointer_text(self.pointer), "message": self.message}
+        return {"pointer": _sayable(pointer_text(self.pointer)), "message": _sayable(self.message)}
 
 
 def pointer_text(pointer: Pointer) -> str:
     return "".join("/" + str(part).replace("~", "~0").replace("/", "~1") for part in pointer)
+
+
+def _sayable(text: str) -> str:
+    """Half a surrogate, which YAML may quote into a key, has no UTF-8."""
+    return text.encode("utf-8", "backslashreplace").decode()
 
 
 MOST_SAID = 500

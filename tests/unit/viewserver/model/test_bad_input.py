@@ -5,6 +5,7 @@
 import pytest
 
 from tests.unit.viewserver.clouds import accepted, changed, delete, in_use, instance, put, refused, value_of
+from viewserver.model.faults import Fault
 from viewserver.model.network import Network
 from viewserver.model.updates import parse
 
@@ -274,3 +275,8 @@ def test_nesting_is_refused_like_anything_else(depth):
 @pytest.mark.parametrize("wire", [None, {}, "operations", 7, True])
 def test_operations_are_a_list(wire):
     assert [fault.to_wire()["pointer"] for fault in parse(wire).faults] == ["/operations"]
+
+
+def test_what_cannot_be_said_in_utf8_is_quoted():
+    fault = Fault(("half \ud800",), "quotes '\udfff'")
+    assert fault.to_wire() == {"pointer": "/half \\ud800", "message": "quotes '\\udfff'"}
