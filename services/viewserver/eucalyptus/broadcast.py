@@ -122,13 +122,14 @@ class _Broadcast:
     def _other_subnets(self) -> list[str]:
         """Those that are no cluster's own."""
         found: dict[str, None] = {}
+        own = set(self.subnets.values())
         for one in self.info.subnets:
             try:
                 subnet = subnet_of(one.subnet or "", one.netmask or "")
             except ValueError as wrong:
                 self.draft.fault(one.at, str(wrong))
                 continue
-            if subnet not in self.subnets.values():
+            if subnet not in own:
                 found[str(subnet)] = None
         return list(found)
 
@@ -175,7 +176,7 @@ class _Broadcast:
         if extra:
             held = naming(f"{address} ({name})" for name, address in extra.items())
             self.draft.warn(at, f"is widened by what instances have outside it: {held}")
-        return widened(cluster.private_ips, extra.values())
+        return widened(cluster.private_ips, extra.values(), subnet)
 
     def _node(self, node: Node, zone: str) -> None:
         former = self.network.node(node.name)

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from ipaddress import IPv4Network
 from typing import Any, Final
 
-from viewserver.eucalyptus.subnets import Pool, parse_netmask, subnet_of, usable, whole, widened
+from viewserver.eucalyptus.subnets import Pool, parse_netmask, shared, subnet_of, usable, whole, widened
 from viewserver.model.draft import Draft
 from viewserver.model.faults import Pointer
 from viewserver.model.places import Place
@@ -86,7 +86,7 @@ class _Reading:
         self._mode()
         self._without_meaning()
         clusters = self.items(self.wire, "Clusters", ())
-        used: list[IPv4Network] = []
+        used: set[IPv4Network] = set()
         zones: dict[str, ZoneStated | None] = {}
         every_zone = None
         if clusters:
@@ -96,7 +96,7 @@ class _Reading:
         else:
             subnet = self._only_subnet(("Subnets",), "without Clusters")
             if subnet is not None:
-                used.append(subnet.network)
+                used.add(subnet.network)
                 every_zone = self._zone(subnet, self.wire, (), self.wire.get("PrivateIps"), ("PrivateIps",))
         return Document(self._settings(used), zones, every_zone)
 
@@ -118,7 +118,7 @@ class _Reading:
             message = "is kept nowhere: nodes send what leaves the cloud to their own gateway, as EDGE's did"
             self.draft.warn(("PublicGateway",), message)
 
-    def _settings(self, used: list[IPv4Network]) -> dict[str, Any]:
+    def _settings(self, used: set[IPv4Network]) -> dict[str, Any]:
         """What of a field could not be read is left to the parser of our own objects to refuse, at the same place."""
         found = {ours: self.wire[at[0]] for ours, at in SETTINGS.items() if at[0] in self.wire and ours != "subnets"}
         if "PublicIps" not in self.wire:
@@ -127,22 +127,22 @@ class _Reading:
         elif isinstance(found["public_ips"], list) and all(isinstance(one, str) for one in found["public_ips"]):
             found["public_ips"] = widened(found["public_ips"], ())
         if "Subnets" in self.wire:
-            rest = dict.fromkeys(one.network for one in self.subnets if one.network not in used)
+            rest = dict.fromkeys(one.network for one in self.subnets.values() if one.network not in used)
             found["subnets"] = [str(network) for network in rest]
         return found
 
     # --- subnets ---
 
-    def _subnets(self) -> list[Subnet]:
-        found: list[Subnet] = []
+    def _subnets(self) -> dict[str, Subnet]:
+        found: dict[str, Subnet] = {}
         for index, wire in self.items(self.wire, "Subnets", ()):
             subnet = self._subnet(wire, ("Subnets", index))
             if subnet is None:
                 self.unreadable_subnets = True
-            elif any(one.name == subnet.name for one in found):
+            elif subnet.name in found:
                 self.draft.fault((*subnet.at, "Name"), f"another subnet is called {subnet.name} too")
             else:
-                found.append(subnet)
+                found[subnet.name] = subnet
         return found
 
     def _subnet(self, wire: dict[Any, Any], at: Pointer, base: Subnet | None = None) -> Subnet | None:
@@ -177,7 +177,7 @@ class _Reading:
         if self.unreadable_subnets:
             return None  # told already
         if len(self.subnets) == 1:
-            return self.subnets[0]
+            return next(iter(self.subnets.values()))
         count = len(self.subnets) or "none"
         self.draft.fault(at, f"{when} there must be exactly one subnet in Subnets; there are {count}")
         return None
@@ -185,7 +185,7 @@ class _Reading:
     # --- clusters ---
 
     def _cluster(
-        self, wire: dict[Any, Any], at: Pointer, zones: dict[str, ZoneStated | None], used: list[IPv4Network]
+        self, wire: dict[Any, Any], at: Pointer, zones: dict[str, ZoneStated | None], used: set[IPv4Network]
     ) -> None:
         self.closed(wire, CLUSTER_KEYS, at)
         name = self.text(wire, "Name", at)
@@ -193,7 +193,7 @@ class _Reading:
             self.draft.fault((*at, "Name"), "is missing: it says which zone this is")
         subnet = self._cluster_subnet(wire.get("Subnet"), (*at, "Subnet"))
         if subnet is not None:
-            used.append(subnet.network)
+            used.add(subnet.network)
         if name is None:
             return
         if name in zones:
@@ -213,7 +213,7 @@ class _Reading:
             self.draft.fault(at, "must be a mapping with Name, Subnet, Netmask, Gateway")
             return None
         name = self.text(wire, "Name", at)
-        base = next((one for one in self.subnets if one.name == name), None)
+        base = None if name is None else self.subnets.get(name)
         partial = not all(wire.get(key) is not None for key in ("Subnet", "Netmask", "Gateway"))
         if partial and base is None:
             if self.unreadable_subnets:
@@ -221,7 +221,7 @@ class _Reading:
             if name is not None and not any(wire.get(key) is not None for key in SUBNET_KEYS - {"Name"}):
                 self.draft.fault((*at, "Name"), f"no subnet in Subnets is called {name}")
                 return None
-            base = self.subnets[0] if len(self.subnets) == 1 and name is None else None
+            base = next(iter(self.subnets.values())) if len(self.subnets) == 1 and name is None else None
         return self._subnet(wire, at, base)
 
     def _zone(
@@ -230,8 +230,10 @@ class _Reading:
         gateway = parse_ipv4(subnet.gateway)
         if ranges is None:
             ranges, ranges_at = whole(subnet.network, gateway), subnet.at
-        else:
+        elif isinstance(ranges, list):
             self._pool(ranges, ranges_at, subnet)
+            if all(isinstance(one, str) for one in ranges):
+                ranges = widened(ranges, (), subnet.network)
         value = {"subnet": str(subnet.network), "gateway": subnet.gateway, "private_ips": ranges}
         if at:
             value["mac_prefix"] = wire.get("MacPrefix")
@@ -243,9 +245,7 @@ class _Reading:
         }
         return ZoneStated(value, Place((*at, "Name") if at else ("Subnets",), fields))
 
-    def _pool(self, ranges: Any, at: Pointer, subnet: Subnet) -> None:
-        if not isinstance(ranges, list):
-            return
+    def _pool(self, ranges: list[Any], at: Pointer, subnet: Subnet) -> None:
         low, high = usable(subnet.network)
         pool = Pool.of_text(ranges)
         for index, text in enumerate(ranges):
@@ -259,18 +259,14 @@ class _Reading:
             self.draft.warn(at, f"has the gateway {subnet.gateway}, which no instance is given")
 
     def _pools_apart(self, zones: dict[str, ZoneStated | None]) -> None:
-        public = self.wire.get("PublicIps")
-        known = [("PublicIps", Pool.of_text(public))] if isinstance(public, list) else []
-        for name, zone in zones.items():
-            if zone is None or not isinstance(zone.wire["private_ips"], list):
-                continue
-            pool = Pool.of_text(zone.wire["private_ips"])
-            for other, taken in known:
-                both = pool.overlap(taken)
-                if both is not None:
-                    message = f"{both} is in the pool of zone {name} and in {other}: only one of them can give it out"
-                    self.draft.warn(zone.place.fields["private_ips"], message)
-            known.append((f"that of zone {name}", pool))
+        """Eucalyptus found out at run time."""
+        pools = {f"the pool of zone {name}": zone for name, zone in zones.items() if zone is not None}
+        texts = {label: (zone.wire["private_ips"], zone.place.fields["private_ips"]) for label, zone in pools.items()}
+        texts["PublicIps"] = (self.wire.get("PublicIps"), ("PublicIps",))
+        known = {label: Pool.of_text(ranges) for label, (ranges, _) in texts.items() if isinstance(ranges, list)}
+        for both, one, other in shared(known):
+            at = texts[other if one == "PublicIps" else one][1]
+            self.draft.warn(at, f"{both} is in {one} and in {other}: only one may give it out")
 
     # --- shapes ---
 

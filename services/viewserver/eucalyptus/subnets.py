@@ -1,7 +1,7 @@
 """Subnets as Eucalyptus writes them, an address and a netmask, and pools of addresses within them."""
 
 from bisect import bisect_right
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from ipaddress import IPv4Address, IPv4Network
 from typing import Final
 
@@ -35,7 +35,7 @@ def whole(subnet: IPv4Network, gateway: IPv4Address) -> list[str]:
     """Every address of it but network, broadcast and gateway, as ranges: Eucalyptus' pool when none is given."""
     low, high = usable(subnet)
     parts = [(low, int(gateway) - 1), (int(gateway) + 1, high)] if low <= int(gateway) <= high else [(low, high)]
-    return [_text(first, last) for first, last in parts if first <= last]
+    return [spelled(first, last) for first, last in parts if first <= last]
 
 
 def usable(subnet: IPv4Network) -> tuple[int, int]:
@@ -45,10 +45,11 @@ def usable(subnet: IPv4Network) -> tuple[int, int]:
 
 
 class Pool:
-    """A set of addresses made of ranges, for asking whether it has one."""
+    """A set of addresses made of ranges."""
 
     def __init__(self, ranges: Iterable[Range]) -> None:
         self.joined: list[tuple[int, int]] = []
+        """Ascending, as integers; no two of them touch."""
         for low, high in sorted((int(low), int(high)) for low, high in ranges):
             if self.joined and low <= self.joined[-1][1] + 1:
                 self.joined[-1] = (self.joined[-1][0], max(high, self.joined[-1][1]))
@@ -71,29 +72,36 @@ class Pool:
         index = bisect_right(self._lows, int(address)) - 1
         return index >= 0 and int(address) <= self.joined[index][1]
 
-    def overlap(self, other: "Pool") -> str | None:
-        """The first addresses that both have."""
-        for low, high in self.joined:
-            index = max(0, bisect_right(other._lows, low) - 1)
-            for first, last in other.joined[index : index + 2]:
-                if low <= last and first <= high:
-                    return _text(max(low, first), min(high, last))
-        return None
-
     def to_texts(self) -> list[str]:
-        return [_text(low, high) for low, high in self.joined]
+        return [spelled(low, high) for low, high in self.joined]
 
 
-def widened(texts: Sequence[str], extra: Iterable[IPv4Address]) -> list[str]:
-    """The pool with these addresses, as it was written where that is short."""
+def widened(texts: Sequence[str], extra: Iterable[IPv4Address], within: IPv4Network | None = None) -> list[str]:
+    """The pool with these addresses, as it was written where that is short. One with a fault stays as it is, to be refused
+    with its faults where they stand."""
     found = [*texts, *Pool((address, address) for address in extra).to_texts()]
     if len(found) <= MANY_RANGES:
         return found
     try:
-        return Pool(parse_range(text) for text in found).to_texts()
+        ranges = [parse_range(text) for text in found]
     except ValueError:
-        return found  # to be refused with its faults, not without them
+        return found
+    if within is not None and not all(low in within and high in within for low, high in ranges):
+        return found
+    return Pool(ranges).to_texts()
 
 
-def _text(low: int, high: int) -> str:
+def shared(pools: Mapping[str, Pool]) -> list[tuple[str, str, str]]:
+    """Addresses that two pools have, and the names of the two; once for each two. One sweep over all ranges, ascending."""
+    found: dict[frozenset[str], tuple[str, str, str]] = {}
+    reach, holder = -1, ""
+    for low, high, name in sorted((low, high, name) for name, pool in pools.items() for low, high in pool.joined):
+        if low <= reach and name != holder:
+            found.setdefault(frozenset((name, holder)), (spelled(low, min(high, reach)), holder, name))
+        if high > reach:
+            reach, holder = high, name
+    return list(found.values())
+
+
+def spelled(low: int, high: int) -> str:
     return format_range((IPv4Address(low), IPv4Address(high)))
