@@ -28,8 +28,8 @@ from typing import Any
 
 from demo.cloud import Cloud
 from demo.network import ANYWHERE, VMS, instances, nodes, put, rule
+from demo.setting import flat
 from lab.build import Lab
-from lab.topology import flat
 
 STAGES = ("commit", "notify", "fetch", "plan", "apply", "report")
 
@@ -39,17 +39,18 @@ def main() -> int:
     parser.add_argument("--changes", type=int, default=60)
     parser.add_argument("--json", action="store_true")
     given = parser.parse_args()
-    with tempfile.TemporaryDirectory(prefix="verge-bench-") as directory, Lab(flat(nodes=3)) as lab:
+    setting = flat()
+    with tempfile.TemporaryDirectory(prefix="verge-bench-") as directory, Lab(setting.topology) as lab:
         Path(directory).chmod(0o755)
         for vm in VMS:
             lab.plug(vm.node, interface=vm.interface, mac=vm.mac, ip=vm.ip)
-        cloud = Cloud(lab, Path(directory), None)
+        cloud = Cloud(lab, Path(directory), setting=setting)
         try:
             cloud.server.start()
             cloud.make_tokens()
             for agent in cloud.agents.values():
                 agent.start()
-            cloud.post(nodes())
+            cloud.post(nodes(setting))
             cloud.post([*instances(), *everywhere(0)])
             samples = [change(cloud, number) for number in range(1, given.changes + 6)][5:]
             floor = floor_ms(cloud, lab)

@@ -7,7 +7,10 @@ command lines and HTTP; imports none of their code.
     __main__   outside the lab: checks what the machine lacks, opens the port that a browser can reach, enters the lab
     inside     in the lab: builds it, runs the story, stays up until Ctrl-C
     cloud      the processes, and the cloud controller's side of the HTTP API
+    setting    the topology, and the addresses in it
     network    what the cloud controller says its network is
-    story      the steps: what is done, what is expected, what the packets said
+    stage      what every step uses: flows by name, and how outcomes are told
+    rules, addresses, failures   the steps: what is done, what is expected, what the packets said
+    story      their order
     screen     how it is told
 """

@@ -9,6 +9,7 @@ import sys
 import tempfile
 from pathlib import Path
 
+from demo.setting import SETTINGS
 from lab import enter, lacks
 
 PASSED_FD = 3
@@ -19,6 +20,9 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="demo", description=__doc__)
     parser.add_argument("--once", action="store_true", help="run the story and exit; 0 only if every expectation held")
     parser.add_argument("--port", type=int, default=8470, help="where the view server can be reached (127.0.0.1)")
+    parser.add_argument(
+        "--topology", choices=sorted(SETTINGS), default="flat", help="the networks that the cloud lives on"
+    )
     given = parser.parse_args()
     found = lacks.missing()
     if found:
@@ -38,7 +42,7 @@ def main() -> int:
     child = os.fork()
     if not child:
         command = [sys.executable, "-m", "demo.inside", str(directory), str(port), str(os.getpid())]
-        command += ["--once"] if given.once else []
+        command += ["--topology", given.topology, *(["--once"] if given.once else [])]
         os._exit(enter.enter(command))
     try:
         return _wait(child)

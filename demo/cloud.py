@@ -11,11 +11,11 @@ from typing import Any
 
 import httpx
 
+from demo.setting import Setting, flat
 from lab.build import Lab
 from lab.host import Host
 
 BIN = Path(sys.executable).parent
-CLC = "10.111.1.1"
 PORT = 8470
 
 
@@ -88,7 +88,16 @@ class Process:
 class Cloud:
     """A view server on the CLC's host and an agent on each hypervisor of a lab."""
 
-    def __init__(self, lab: Lab, directory: Path, passed: int | None, agent_options: tuple[str, ...] = ()) -> None:
+    def __init__(
+        self,
+        lab: Lab,
+        directory: Path,
+        passed: int | None = None,
+        agent_options: tuple[str, ...] = (),
+        setting: Setting | None = None,
+    ) -> None:
+        """`setting` None: the flat one."""
+        self.setting = setting = setting or flat()
         self.lab = lab
         self._agent_options = agent_options
         self.directory = directory
@@ -100,7 +109,7 @@ class Cloud:
             [
                 str(BIN / "verge-viewserver"),
                 *("serve", "--data-dir", str(self.data)),
-                *("--bind", f"{CLC}:{PORT}", "--bind", f"unix:{self.socket}"),
+                *("--bind", f"{setting.clc}:{PORT}", "--bind", f"unix:{self.socket}"),
             ],
             directory / "viewserver.log",
             passed,
@@ -116,9 +125,9 @@ class Cloud:
             host,
             [
                 str(BIN / "verge-nodeagent"),
-                *("run", "--node", host.name, "--server", f"http://{CLC}:{PORT}"),
+                *("run", "--node", host.name, "--server", f"http://{self.setting.clc}:{PORT}"),
                 *("--token-file", str(state / "token"), "--state-dir", str(state)),
-                *("--bridge", "br0", "--public-interface", "br0", "--ports", "vn_*"),
+                *("--bridge", "br0", "--public-interface", self.setting.public_interface, "--ports", "vn_*"),
                 *self._agent_options,
             ],
             self.directory / f"{host.name}.log",

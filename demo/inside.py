@@ -10,9 +10,10 @@ from pathlib import Path
 from demo.cloud import Cloud, NotReady
 from demo.network import VMS
 from demo.screen import Screen, paint
-from demo.story import Story
+from demo.setting import SETTINGS
+from demo.stage import Stage
+from demo.story import tell
 from lab.build import Lab
-from lab.topology import flat
 
 
 def main() -> int:
@@ -21,15 +22,17 @@ def main() -> int:
     parser.add_argument("port", type=int)
     parser.add_argument("outside", type=int, help="the process outside whose child is the lab's first")
     parser.add_argument("--once", action="store_true")
+    parser.add_argument("--topology", default="flat")
     given = parser.parse_args()
     leave = threading.Event()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     passed = int(os.environ["VERGE_DEMO_FD"]) if "VERGE_DEMO_FD" in os.environ else None
     screen = Screen()
-    with Lab(flat(nodes=3)) as lab:
-        cloud = Cloud(lab, given.directory, passed)
+    setting = SETTINGS[given.topology]()
+    with Lab(setting.topology) as lab:
+        cloud = Cloud(lab, given.directory, passed, setting=setting)
         try:
-            _run(lab, cloud, screen)
+            _run(Stage(lab, cloud, screen, setting))
             if screen.broken:
                 _complain(screen, given.directory)
             if given.once:
@@ -47,8 +50,10 @@ def main() -> int:
     return 1 if screen.broken else 0
 
 
-def _run(lab: Lab, cloud: Cloud, screen: Screen) -> None:
+def _run(stage: Stage) -> None:
+    lab, cloud, screen = stage.lab, stage.cloud, stage.screen
     screen.say("Verge: three hypervisors and six VMs on this machine's kernel", "bold")
+    screen.note(stage.setting.what)
     for vm in VMS:
         lab.plug(vm.node, interface=vm.interface, mac=vm.mac, ip=vm.ip)
     screen.note(f"lab built: {len(lab.hosts)} hosts, {len(VMS)} VMs, after {screen.seconds():.1f} s")
@@ -56,7 +61,7 @@ def _run(lab: Lab, cloud: Cloud, screen: Screen) -> None:
     cloud.make_tokens()
     took = [agent.start() for agent in cloud.agents.values()]
     screen.note(f"{len(took)} node agents ready, {max(took):.1f} s at most")
-    Story(lab, cloud, screen).tell()
+    tell(stage)
     screen.say()
     verdict = f"{screen.held} of {screen.held + len(screen.broken)} expectations held, {screen.seconds():.1f} s"
     screen.say(verdict, "bold", "red" if screen.broken else "green")

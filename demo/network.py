@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 from typing import Any
 
+from demo.setting import Setting
+
 ZONE = "zone-a"
 ANYWHERE = "0.0.0.0/0"
 
@@ -66,15 +68,15 @@ def put(kind: str, key: str, value: dict[str, Any]) -> dict[str, Any]:
     return {"op": "put", "kind": kind, "id": key, "value": value}
 
 
-def nodes() -> list[dict[str, Any]]:
+def nodes(setting: Setting) -> list[dict[str, Any]]:
     return [
         put(
             "network",
             "network",
             {
-                "dns_servers": ["10.111.1.1"],
-                "public_ips": ["10.111.101.91-10.111.101.99"],
-                "metadata": {"host": "10.111.1.1"},
+                "dns_servers": [setting.clc],
+                "public_ips": [setting.public_ips],
+                "metadata": {"host": setting.clc},
             },
         ),
         put(
@@ -82,7 +84,7 @@ def nodes() -> list[dict[str, Any]]:
             ZONE,
             {"subnet": "10.111.0.0/16", "gateway": "10.111.0.1", "private_ips": ["10.111.101.11-10.111.101.60"]},
         ),
-        *(put("node", f"nc-{n}", {"zone": ZONE, "address": f"10.111.0.{100 + n}"}) for n in (1, 2, 3)),
+        *(put("node", f"nc-{n}", {"zone": ZONE, "address": setting.node_address(n)}) for n in (1, 2, 3)),
     ]
 
 
