@@ -1,8 +1,8 @@
 """View in, kernel out: the one door between the agent's shell and everything that touches the kernel.
 
     desired(view) ──┐
-                    ├─▶ plan ─▶ bridge flag, port settings ─▶ one nft transaction ─▶ verify
-    believed ───────┘                                            │
+                    ├─▶ plan ─▶ settings that close ─▶ one nft transaction ─▶ settings that open ─▶ verify
+    believed ───────┘                                            │ elastic IPs: handover
        ▲  observe, when the kernel's generation moved            └─ refused: nothing went in, the last good stays
        └──────────────────────────────────────────────────────────── what the kernel now holds
 
@@ -11,61 +11,47 @@ Instances are admitted to DHCP before the transaction opens their ports, and dis
 Blocking, and for one thread at a time: the shell calls it from a worker thread.
 """
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
-from time import perf_counter
-from typing import Final, Literal
+from collections.abc import Iterable
+from dataclasses import replace
+from typing import Final, Literal, assert_never
 
+from nodeagent.desired import elastic
 from nodeagent.desired.dhcp import Dhcp, dhcp
 from nodeagent.desired.memo import Memo
 from nodeagent.desired.node import Desired, desired
 from nodeagent.dnsmasq.server import Dnsmasq
 from nodeagent.kernel import KernelRefused
+from nodeagent.kernel.handover import Handover, Pair
 from nodeagent.kernel.links import HostLinks, can_filter_bridges
 from nodeagent.kernel.ruleset import KernelRuleset
 from nodeagent.nft.changes import AddElements, AddMappings, Change, DeleteElements, DeleteMappings
 from nodeagent.nft.document import document
 from nodeagent.nft.transaction import lines
+from nodeagent.outcome import Clock, Outcome, PlanText
 from nodeagent.plan.assignment import highest
 from nodeagent.plan.difference import HandlesUnknown
-from nodeagent.plan.plan import FilterBridge, Plan, SilencePort, link_steps
+from nodeagent.plan.host import (
+    AddAddress,
+    DeleteAddress,
+    FilterBridge,
+    ReflectPort,
+    SetSysctl,
+    SilencePort,
+    Step,
+    closing,
+    described,
+    object_of,
+    opening,
+)
+from nodeagent.plan.plan import Plan
 from nodeagent.plan.plan import plan as make_plan
 from nodeagent.state import generations, ownership
-from nodeagent.state.host import HostFacts, Links
+from nodeagent.state.host import HostFacts, Identity, Links
 from nodeagent.state.ruleset import Observed
 from verge.contract.report import Failure, Readiness
 from verge.contract.view import InstanceId, View
 
-
-@dataclass(frozen=True, slots=True)
-class Outcome:
-    """What became of a view.
-
-    applied   every object of it is in force
-    degraded  every object is in force, or named in `failures` and closed
-    rejected  nothing of it went in; what was in force before still is, and `failures` gives the kernel's reason
-    """
-
-    state: Literal["applied", "degraded", "rejected"]
-    failures: tuple[Failure, ...] = ()
-    instances: Mapping[InstanceId, Readiness] = field(default_factory=dict)
-    timings_ms: Mapping[str, float] = field(default_factory=dict)
-    """`plan` (with observing, where that was needed), `apply`, `verify`."""
-    changes: int = 0
-    """Kernel objects added, removed or set; 0 when the kernel held it all already."""
-    sessions_judged_again: int = 0
-    """Instances whose sessions were put to a new judgement, because something that had allowed them was withdrawn."""
-
-
-@dataclass(frozen=True, slots=True)
-class PlanText:
-    """What would change in the kernel now, for people: one line a step, the nft transaction last."""
-
-    steps: tuple[str, ...]
-
-    def __bool__(self) -> bool:
-        return bool(self.steps)
-
+__all__ = ["Enforcement", "Outcome", "PlanText"]
 
 _ATTEMPTS: Final = 4
 """How often a plan is made anew because somebody else changed the ruleset meanwhile."""
@@ -86,12 +72,16 @@ class Enforcement:
         self._memo = Memo()
         self._ruleset = KernelRuleset()
         self._links = HostLinks(facts)
+        self._handover = Handover(facts)
         self._believed: Observed | None = None
         self._believed_at = -1
         """The kernel's generation (of rulesets, not of policy) at which `_believed` was true."""
-        self._wanted: tuple[View | None, Desired] | None = None
+        self._wanted: tuple[View | None, Identity, Desired] | None = None
         self._settled: frozenset[str] = frozenset()
         """Ports that have had their settings."""
+        self._refused: frozenset[str] = frozenset()
+        """What of the host could not be set: it is in the outcome, and no news each second."""
+        self._is_first = True
 
     def apply(self, view: View | None, *, clock_seconds: int) -> Outcome:
         """Make the kernel match `view`; changes only what differs. `clock_seconds` (of the epoch) seeds policy
@@ -100,7 +90,7 @@ class Enforcement:
         None means that nothing is known: where our tables are absent the closed skeleton goes in; where they are
         present they stay as they are, since they are the last good state of an agent that died.
         """
-        clock = _Clock()
+        clock = Clock()
         leases = dhcp(view, self._facts) if view and self.dnsmasq else None
         if leases and self.dnsmasq:
             self.dnsmasq.admit(leases)
@@ -126,22 +116,27 @@ class Enforcement:
         failures = self.dnsmasq.serve(leases)
         return replace(outcome, state="degraded", failures=(*outcome.failures, *failures)) if failures else outcome
 
-    def _apply(self, view: View | None, clock_seconds: int, clock: "_Clock") -> Outcome:
-        wanted = self._desired(view)
-        host_failures = self._settle_links(clock)
-        cannot = self._cannot_filter(clock)
+    def _apply(self, view: View | None, clock_seconds: int, clock: Clock) -> Outcome:
+        links = self._links.read()
+        wanted = self._desired(view, links.identity)
+        taken, failures = self._close(links)
+        clock.lap("apply")
+        cannot = self._cannot_filter(links)
         if cannot:
             # the view's rules would be evaded, so nothing may pass at all
             wanted = desired(None, self._facts)
         changes = again = 0
+        before: set[Pair] = set()
         for _ in range(_ATTEMPTS):
             observed = self._observe()
+            before |= _pairs(observed)
             if view is None and not cannot and observed.keys() >= set(ownership.TABLES):
                 break
-            plan = self._plan(observed, Links(None), wanted, self._next_generation(observed, clock_seconds))
+            plan = self._plan(observed, links, wanted, self._next_generation(observed, clock_seconds))
             clock.lap("plan")
             if not plan.changes:
                 break
+            self._handover.leaving(before - set(wanted.elastic))
             committed = self._commit(plan)
             clock.lap("apply")
             changes, again = changes + _count(plan.changes), again + plan.judged_again
@@ -149,43 +144,66 @@ class Enforcement:
                 break
         else:
             raise KernelRefused("somebody else keeps changing the ruleset")
-        links = self._links.read()
+        cut = self._hand_over(view, wanted, before, failures)
+        opened = self._open(links, wanted, failures)
+        clock.lap("apply")
+        readiness = self._readiness(wanted, self._links.read())
         clock.lap("verify")
-        failures = (*host_failures, *wanted.failures)
         if cannot:
-            return Outcome("rejected", (Failure("view", "links", cannot),), {}, clock.spent_ms, changes, again)
+            why = Failure("view", "links", cannot)
+            return Outcome("rejected", (why,), {}, clock.spent_ms, changes, again, cut, taken)
+        failures += wanted.failures
         state: Literal["applied", "degraded"] = "degraded" if failures else "applied"
-        return Outcome(state, failures, self._readiness(wanted, links), clock.spent_ms, changes, again)
+        return Outcome(state, tuple(failures), readiness, clock.spent_ms, changes, again, cut, (*taken, *opened))
 
     def plan(self, view: View | None) -> PlanText:
         """What `resync` would change now. Nothing is touched. Raises KernelRefused, OSError."""
         observed, _ = self._ruleset.read()
         if view is None and observed.keys() >= set(ownership.TABLES):
             return PlanText(())
-        plan = self._plan(observed, self._links.read(), self._desired(view), self._next_generation(observed, 0))
-        return PlanText((*(_describe(step, self._facts) for step in plan.links), *lines(plan.changes)))
+        links = self._links.read()
+        wanted = self._desired(view, links.identity)
+        plan = self._plan(observed, links, wanted, self._next_generation(observed, 0))
+        last = opening(self._with_settings(links, wanted), wanted, self._facts)
+        return PlanText(
+            (
+                *(described(step, self._facts) for step in plan.links),
+                *lines(plan.changes),
+                *(described(step, self._facts) for step in last),
+            )
+        )
 
     def moved(self) -> bool:
-        """Has somebody else changed a ruleset, our bridge's flag or a port's settings since our last commit, or has
-        dnsmasq died? Cheap: call it each second. Any change of any ruleset counts, so True means `resync` (which may find
-        nothing to do), not yet that ours differs. Raises OSError."""
-        if self._believed is None or self._ruleset.generation() != self._believed_at:
-            return True
+        """Has somebody else changed a ruleset since our last commit, or a setting or address of the host that we answer
+        for, or has dnsmasq died? Cheap: call it each second. Any change of any ruleset counts, so True means `resync`
+        (which may find nothing to do), not yet that ours differs. Raises OSError."""
         if self.dnsmasq and self.dnsmasq.ailing():
             return True
+        if self._believed is None or self._wanted is None or self._ruleset.generation() != self._believed_at:
+            return True
+        _, identity, wanted = self._wanted
         links = self._links.read()
-        return links.bridge_filtered is False or any(
-            not port.ipv6_disabled for name, port in links.ports.items() if name in self._settled
-        )
+        if links.identity != identity:
+            return True
+        steps = (*closing(links), *opening(self._with_settings(links, wanted), wanted, self._facts))
+        return any(self._is_news(step) for step in steps)
+
+    def _is_news(self, step: Step) -> bool:
+        """A port that has just come is no drift: `readiness` tells of it."""
+        if isinstance(step, SilencePort | ReflectPort) and step.port not in self._settled:
+            return False
+        return object_of(step, self._facts) not in self._refused
 
     def readiness(self, view: View | None) -> dict[InstanceId, Readiness]:
         """Per instance of `view`: is its interface there, on our bridge, or can it never be? Call `apply` when an
         answer changed: a port that shows up needs its settings. Raises OSError."""
-        return self._readiness(self._desired(view), self._links.read())
+        links = self._links.read()
+        return self._readiness(self._desired(view, links.identity), links)
 
     def ruleset(self, view: View | None) -> tuple[str, str]:
         """(desired, observed) as nft text. Policy generations are in the observed one only. Raises KernelRefused."""
-        return document(self._desired(view).ruleset), self._ruleset.text()
+        identity = self._links.read().identity
+        return document(self._desired(view, identity).ruleset), self._ruleset.text()
 
     def close(self) -> None:
         """Let go of sockets, and end dnsmasq. What is in the kernel stays."""
@@ -193,11 +211,12 @@ class Enforcement:
             self.dnsmasq.close()
         self._ruleset.close()
         self._links.close()
+        self._handover.close()
 
-    def _desired(self, view: View | None) -> Desired:
-        if self._wanted is None or self._wanted[0] is not view:
-            self._wanted = (view, desired(view, self._facts, self._memo))
-        return self._wanted[1]
+    def _desired(self, view: View | None, identity: Identity) -> Desired:
+        if self._wanted is None or self._wanted[0] is not view or self._wanted[1] != identity:
+            self._wanted = (view, identity, desired(view, self._facts, self._memo, identity=identity))
+        return self._wanted[2]
 
     def _observe(self) -> Observed:
         if self._believed is None or self._ruleset.generation() != self._believed_at:
@@ -236,32 +255,75 @@ class Enforcement:
         self._believed, self._believed_at = plan.after, expected
         return True
 
-    def _settle_links(self, clock: "_Clock") -> list[Failure]:
-        """The plan's steps outside nftables, which come first: they close."""
-        links = self._links.read()
-        failures = []
+    def _close(self, links: Links) -> tuple[tuple[str, ...], list[Failure]]:
+        """What comes before the ruleset: what was set, and what could not be."""
+        failures: list[Failure] = []
         if links.bridge_filtered is None:
             failures.append(Failure(f"host/{self._facts.bridge}", "links", "there is no such bridge"))
-        for step in link_steps(links):
-            try:
-                match step:
-                    case FilterBridge():
-                        self._links.filter_bridge()
-                    case SilencePort(port):
-                        self._links.silence(port)
-            except (KernelRefused, OSError) as refused:
-                failures.append(Failure(f"host/{_object(step, self._facts)}", "links", str(refused)))
+        self._refused = frozenset()
+        taken = self._take(closing(links), failures)
         self._settled = frozenset(links.ports)
-        clock.lap("apply")
-        return failures
+        return taken, failures
 
-    def _cannot_filter(self, clock: "_Clock") -> str | None:
+    def _open(self, links: Links, wanted: Desired, failures: list[Failure]) -> tuple[str, ...]:
+        return self._take(opening(self._with_settings(links, wanted), wanted, self._facts), failures)
+
+    def _with_settings(self, links: Links, wanted: Desired) -> Links:
+        return replace(links, sysctls=self._links.sysctls(one.name for one in wanted.sysctls))
+
+    def _take(self, steps: Iterable[Step], failures: list[Failure]) -> tuple[str, ...]:
+        taken = []
+        for step in steps:
+            try:
+                self._do(step)
+            except (KernelRefused, OSError) as refused:
+                named = object_of(step, self._facts)
+                failures.append(Failure(named, "links", str(refused)))
+                self._refused |= {named}
+            else:
+                taken.append(described(step, self._facts))
+        return tuple(taken)
+
+    def _do(self, step: Step) -> None:
+        match step:
+            case FilterBridge():
+                self._links.filter_bridge()
+            case SilencePort(port):
+                self._links.silence(port)
+            case ReflectPort(port):
+                self._links.reflect(port)
+            case SetSysctl(sysctl):
+                self._links.set_sysctl(sysctl.name, sysctl.value)
+            case AddAddress(address):
+                self._links.add_address(address)
+            case DeleteAddress(address):
+                self._links.delete_address(address)
+            case _:
+                assert_never(step)
+
+    def _hand_over(self, view: View | None, wanted: Desired, before: set[Pair], failures: list[Failure]) -> int:
+        """Behind the transaction. Of a predecessor nobody knows what it has told and forgotten, so the first time all is
+        told, and all flows are looked at."""
+        if view is None:
+            return 0
+        now = set(wanted.elastic)
+        is_first, self._is_first = self._is_first, False
+        self._handover.arrived(sorted(now if is_first else now - before))
+        try:
+            if is_first:
+                return self._handover.tidied(now, wanted.elastic_ranges)
+            gone = before - now
+            return self._handover.left(gone) if gone else 0
+        except (KernelRefused, OSError) as refused:
+            failures.append(Failure("host/conntrack", "links", str(refused)))
+            return 0
+
+    def _cannot_filter(self, links: Links) -> str | None:
         """Why bridged packets do not meet the ip table, if they do not."""
         if not can_filter_bridges():
             return "br_netfilter is not loaded: bridged packets would pass unjudged (modprobe br_netfilter)"
-        if self._links.read().bridge_filtered is False:
+        if links.bridge_filtered is False and self._links.read().bridge_filtered is False:
             return f"nf_call_iptables of {self._facts.bridge} cannot be set: bridged packets would pass unjudged"
-        clock.lap("verify")
         return None
 
     def _readiness(self, wanted: Desired, links: Links) -> dict[InstanceId, Readiness]:
@@ -273,32 +335,16 @@ class Enforcement:
         return states
 
 
-def _object(step: FilterBridge | SilencePort, facts: HostFacts) -> str:
-    return step.port if isinstance(step, SilencePort) else facts.bridge
-
-
-def _describe(step: FilterBridge | SilencePort, facts: HostFacts) -> str:
-    match step:
-        case FilterBridge():
-            return f"ip link set {facts.bridge} type bridge nf_call_iptables 1"
-        case SilencePort(port):
-            return f"sysctl net.ipv6.conf.{port}.disable_ipv6=1"
+def _pairs(observed: Observed) -> set[Pair]:
+    """Elastic IPs in force in the kernel."""
+    seen = observed.get(ownership.IP)
+    held = seen.sets.get(elastic.PAIRS) if seen else None
+    if held is None or not isinstance(held.elements, frozenset):
+        return set()
+    return {(one[0], one[1]) for one in held.elements if isinstance(one[0], int) and isinstance(one[1], int)}
 
 
 def _count(changes: tuple[Change, ...]) -> int:
     """Kernel objects, elements included."""
     holders = AddElements | DeleteElements | AddMappings | DeleteMappings
     return sum(len(change.elements) if isinstance(change, holders) else 1 for change in changes)
-
-
-class _Clock:
-    """Milliseconds spent by stage."""
-
-    def __init__(self) -> None:
-        self.spent_ms: dict[str, float] = {"plan": 0.0, "apply": 0.0, "verify": 0.0}
-        self._since = perf_counter()
-
-    def lap(self, stage: str) -> None:
-        now = perf_counter()
-        self.spent_ms[stage] += (now - self._since) * 1000
-        self._since = now

@@ -15,6 +15,7 @@ from tests.unit.nodeagent.wires import wire
 from verge.contract.view import View
 
 FACTS = HostFacts("br0", "br0", uplinks=("up0",))
+SEPARATE = HostFacts("br0", "pub0", uplinks=("up0",))
 _clock = count(1_700_000_000)
 
 
@@ -25,10 +26,11 @@ def instance_of(vm: Vm) -> str:
 class Node:
     """One hypervisor's enforcement. Everything that touches the kernel happens inside its namespace."""
 
-    def __init__(self, host: Host) -> None:
+    def __init__(self, host: Host, facts: HostFacts = FACTS) -> None:
         self.host = host
+        self._facts = facts
         with host.entered():
-            self.enforcement = Enforcement(FACTS)
+            self.enforcement = Enforcement(facts)
 
     def apply(self, view: View | None) -> Outcome:
         with self.host.entered():
@@ -50,7 +52,7 @@ class Node:
         """As after kill -9 with every memory lost."""
         self.enforcement.close()
         with self.host.entered():
-            self.enforcement = Enforcement(FACTS)
+            self.enforcement = Enforcement(self._facts)
 
 
 class Cloud:
@@ -63,9 +65,13 @@ class Cloud:
         self.groups_of: dict[str, list[str]] = {}
         self.extra_members: dict[str, list[str]] = {}
         self.network: dict[str, Any] = {}
-        self._addresses = {host.name: str(host.addresses("br0")[0].ip) for host in lab.nodes}
+        self.elastic: dict[str, str] = {}
+        """Elastic IP → interface."""
+        self.gateway_mode = "router"
+        facts = SEPARATE if lab.topology.name == "two" else FACTS
+        self.addresses = {host.name: str(host.addresses(facts.public_interface)[0].ip) for host in lab.nodes}
         self._open = ExitStack()
-        self.nodes = {host.name: Node(host) for host in lab.nodes}
+        self.nodes = {host.name: Node(host, facts) for host in lab.nodes}
         for node in self.nodes.values():
             self._open.callback(node.enforcement.close)
 
@@ -78,14 +84,16 @@ class Cloud:
     def view(self, node: str) -> View:
         members = {
             name: [str(vm.ip) for vm in self.vms if name in self.groups_of.get(vm.interface, ())]
+            + [ip for ip, interface in self.elastic.items() if name in self.groups_of.get(interface, ())]
             + self.extra_members.get(name, [])
             for name in self.groups
         }
+        elastic = {interface: ip for ip, interface in self.elastic.items()}
         instances = {
             instance_of(vm): {
                 "mac": vm.mac,
                 "private_ip": str(vm.ip),
-                "elastic_ip": None,
+                "elastic_ip": elastic.get(vm.interface),
                 "interface": vm.interface,
                 "groups": self.groups_of.get(vm.interface, []),
                 "account": "a",
@@ -93,7 +101,9 @@ class Cloud:
             for vm in self.vms
             if vm.node == node
         }
-        return View.parse(wire(instances, self.groups, members, host=self._addresses[node], **self.network))
+        made = wire(instances, self.groups, members, host=self.addresses[node], **self.network)
+        made["host"]["gateway_mode"] = self.gateway_mode
+        return View.parse(made)
 
     def enforce(self, *nodes: str) -> dict[str, Outcome]:
         """On all nodes, or these. Every one must have applied it wholly."""

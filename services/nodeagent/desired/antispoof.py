@@ -2,21 +2,27 @@
 
     frame in ─▶ prerouting −300 ─▶ (br_netfilter: the ip table) ─▶ forward −300 ─▶ … ─▶ postrouting 300 ─▶ frame out
                  from_vm │ from_elsewhere                          no foreign DHCP       to_vm
+                                                                └▶ input −300: `resolution`
 
 Stateless, and before br_netfilter (priority 0), so that a spoofed frame makes no conntrack entry. Ports are recognised by
 the pattern of their names, not by a set: a port that no view names matches no identity and is closed, before the agent
 starts and after it dies. Whatever is not from or to such a port passes untouched, save for packets that claim an
 instance's address.
 
-The gateway is a real router on the uplink here, so instances may resolve it, and each other, across the bridge. Multicast
-and broadcast to instances other than their own ARP is dropped. There is no DHCP server of ours yet: requests are dropped.
+Instances may resolve each other across the bridge; whom else, says `resolution`. Multicast and broadcast to instances other
+than their own ARP is dropped.
+
+DHCP: a request reaches this host and nobody else, whether its instance has an address already or not, and only this host's
+answers reach an instance, also those to everyone. What the host does not answer is lost.
 """
 
 from collections.abc import Iterable
 from typing import Final
 
-from nodeagent.state.host import HostFacts
-from nodeagent.state.rule import ACCEPT, DROP, Field, Goto, KeyType, Rule, differs, equals, rule, within
+from nodeagent.desired import resolution
+from nodeagent.desired.resolution import Resolution
+from nodeagent.state.host import HostFacts, Identity
+from nodeagent.state.rule import ACCEPT, DROP, Field, Goto, Jump, KeyType, Rule, Write, differs, equals, rule, within
 from nodeagent.state.ruleset import Chain, Element, Hook, Set, Table
 from verge.contract.members import Members
 from verge.contract.view import ViewInstance
@@ -24,14 +30,23 @@ from verge.contract.view import ViewInstance
 _RARP: Final = "0x8035"  # RFC 903
 _RARP_REQUEST: Final = 3
 _DHCP_SERVER: Final = 67
+_DHCP_CLIENT: Final = 68
+_EVERYONE: Final = 0xFFFF_FFFF
 
 PREROUTING = Hook("prerouting", -300)  # before br_netfilter
 FORWARD = Hook("forward", -300)
 POSTROUTING = Hook("postrouting", 300)  # the last word, on what the node itself sends too
 
 
-def table(facts: HostFacts, instances: Iterable[ViewInstance], closed: Iterable[int], gateways: Members) -> Table:
-    """`closed` are addresses that no port on this node may use: those of quarantined instances."""
+def table(
+    facts: HostFacts,
+    identity: Identity,
+    found: Resolution,
+    instances: Iterable[ViewInstance],
+    closed: Iterable[int],
+    here: Members,
+) -> Table:
+    """`closed` are addresses that no port on this node may use: those of quarantined instances. `here` are elastic IPs."""
     instances = tuple(instances)
     ports = equals(Field.IIFNAME, facts.ports), equals(Field.OIFNAME, facts.ports)
     local = Members.of([*(int(instance.private_ip) for instance in instances), *closed])
@@ -42,23 +57,32 @@ def table(facts: HostFacts, instances: Iterable[ViewInstance], closed: Iterable[
         ),
         "identity_mac": _set((KeyType.IFNAME, KeyType.ETHER), ((vm.interface, vm.mac) for vm in instances)),
         "own4": _set((KeyType.IFNAME, KeyType.IPV4), ((vm.interface, int(vm.private_ip)) for vm in instances)),
+        "own_port": _set((KeyType.IFNAME, KeyType.IFNAME), ((vm.interface, vm.interface) for vm in instances)),
         "vm_ports": _set((KeyType.IFNAME,), ((vm.interface,) for vm in instances)),
         "local4": Set((KeyType.IPV4,), local),
-        "gateway4": Set((KeyType.IPV4,), gateways),
+        **resolution.bridge_sets(facts, identity, found, here),
     }
     chains = {
         "prerouting": Chain((rule(ports[0], Goto("from_vm")), rule(Goto("from_elsewhere"))), PREROUTING),
         "forward": Chain(
             (
+                # a port that may send back what it sent (for an instance's own elastic IP) is to send back nothing else
+                rule(
+                    within("own_port", Field.IIFNAME, Field.OIFNAME),
+                    equals(Field.PACKET_TYPE, "broadcast", "multicast"),
+                    DROP,
+                ),
+                *resolution.forward(facts, found),
                 rule(ports[0], equals(Field.UDP_DPORT, _DHCP_SERVER), DROP),
                 rule(ports[1], equals(Field.UDP_SPORT, _DHCP_SERVER), DROP),
             ),
             FORWARD,
         ),
         "postrouting": Chain((rule(ports[1], Goto("to_vm")),), POSTROUTING),
-        **_FROM_VM,
+        **resolution.bridge_chains(facts, found),
+        **_from_vm(facts, identity),
         "from_vm_rarp_mac": Chain((*(_rarp(vm) for vm in instances), rule(DROP))),
-        **_TO_VM,
+        **_to_vm(facts, found),
     }
     return Table(sets, {}, chains)
 
@@ -87,70 +111,100 @@ _FOR_ITS_VM = within("own4", Field.OIFNAME, Field.ARP_DADDR_IP)
 _FROM_ITS_MAC = within("identity_mac", Field.IIFNAME, Field.ETHER_SADDR)
 _NOT_IP = rule(differs(Field.ETHER_TYPE, "ip"), DROP)  # IPv6, VLAN tags (802.1Q, ad), LLDP, anything
 
-_FROM_VM = {
-    "from_vm": Chain(
-        (
-            rule(_ARP, Goto("from_vm_arp")),
-            rule(equals(Field.ETHER_TYPE, _RARP), Goto("from_vm_rarp")),
-            _NOT_IP,
-            rule(equals(Field.UDP_SPORT, _DHCP_SERVER), DROP),
-            rule(within("identity4", Field.IIFNAME, Field.ETHER_SADDR, Field.IP_SADDR), ACCEPT),
-            rule(DROP),
-        )
-    ),
-    "from_vm_arp": Chain((rule(_FROM_ITS_MAC, Goto("from_vm_arp_mac")), rule(DROP))),
-    "from_vm_arp_mac": Chain(
-        (
-            rule(differs(Field.ARP_OPERATION, "request", "reply"), DROP),
-            rule(within("identity4", Field.IIFNAME, Field.ARP_SADDR_ETHER, Field.ARP_SADDR_IP), ACCEPT),
-            # RFC 5227: a probe says nothing of its sender's address, and asks for that address
-            rule(
-                within("identity_mac", Field.IIFNAME, Field.ARP_SADDR_ETHER),
-                equals(Field.ARP_SADDR_IP, 0),
-                within("own4", Field.IIFNAME, Field.ARP_DADDR_IP),
-                _REQUEST,
-                ACCEPT,
-            ),
-            rule(DROP),
-        )
-    ),
-    "from_vm_rarp": Chain((rule(_FROM_ITS_MAC, Goto("from_vm_rarp_mac")), rule(DROP))),
-    "from_elsewhere": Chain(
-        (
-            rule(_ARP, within("local4", Field.ARP_SADDR_IP), DROP),
-            rule(within("local4", Field.IP_SADDR), DROP),
-        )
-    ),
-}
 
-_TO_VM = {
-    "to_vm": Chain(
-        (
-            rule(_ARP, Goto("to_vm_arp")),
-            _NOT_IP,
-            rule(within("own4", Field.OIFNAME, Field.IP_DADDR), ACCEPT),
-            rule(DROP),
-        )
-    ),
-    "to_vm_arp": Chain(
-        (
-            rule(_REQUEST, _FOR_ITS_VM, ACCEPT),
-            rule(_REPLY, _FOR_ITS_VM, ACCEPT),
-            # the answer to a probe
-            rule(
-                _REPLY,
-                equals(Field.ARP_DADDR_IP, 0),
-                within("identity_mac", Field.OIFNAME, Field.ETHER_DADDR),
-                ACCEPT,
-            ),
-            # a router that moved announces itself; nobody else can, see from_vm_arp
-            rule(
-                within("gateway4", Field.ARP_SADDR_IP),
-                within("gateway4", Field.ARP_DADDR_IP),
-                within("vm_ports", Field.OIFNAME),
-                ACCEPT,
-            ),
-            rule(DROP),
-        )
-    ),
-}
+def _from_vm(facts: HostFacts, identity: Identity) -> dict[str, Chain]:
+    """What is sent to the MAC that all nodes share is for this bridge."""
+    to_host = rule(equals(Field.ETHER_DADDR, facts.gateway_mac), Jump("to_host"))
+    readdress = () if identity.bridge_mac is None else (rule(Write(Field.ETHER_DADDR, identity.bridge_mac)),)
+    return {
+        "from_vm": Chain(
+            (
+                rule(_ARP, Goto("from_vm_arp")),
+                rule(equals(Field.ETHER_TYPE, _RARP), Goto("from_vm_rarp")),
+                _NOT_IP,
+                rule(equals(Field.UDP_SPORT, _DHCP_SERVER), DROP),
+                rule(within("identity4", Field.IIFNAME, Field.ETHER_SADDR, Field.IP_SADDR), Goto("from_vm_ip")),
+                # RFC 2131: a client without an address asks everyone
+                rule(
+                    _FROM_ITS_MAC,
+                    equals(Field.IP_SADDR, 0),
+                    equals(Field.IP_DADDR, _EVERYONE),
+                    equals(Field.UDP_SPORT, _DHCP_CLIENT),
+                    equals(Field.UDP_DPORT, _DHCP_SERVER),
+                    ACCEPT,
+                ),
+                rule(DROP),
+            )
+        ),
+        # a lease is renewed with this host, whoever is between
+        "from_vm_ip": Chain((to_host, rule(equals(Field.UDP_DPORT, _DHCP_SERVER), Jump("to_host")), rule(ACCEPT))),
+        "from_vm_arp": Chain((rule(_FROM_ITS_MAC, Goto("from_vm_arp_mac")), rule(DROP))),
+        "from_vm_arp_mac": Chain(
+            (
+                rule(differs(Field.ARP_OPERATION, "request", "reply"), DROP),
+                to_host,
+                rule(within("identity4", Field.IIFNAME, Field.ARP_SADDR_ETHER, Field.ARP_SADDR_IP), ACCEPT),
+                # RFC 5227: a probe says nothing of its sender's address, and asks for that address
+                rule(
+                    within("identity_mac", Field.IIFNAME, Field.ARP_SADDR_ETHER),
+                    equals(Field.ARP_SADDR_IP, 0),
+                    within("own4", Field.IIFNAME, Field.ARP_DADDR_IP),
+                    _REQUEST,
+                    ACCEPT,
+                ),
+                rule(DROP),
+            )
+        ),
+        "from_vm_rarp": Chain((rule(_FROM_ITS_MAC, Goto("from_vm_rarp_mac")), rule(DROP))),
+        "to_host": Chain((*readdress, rule(Write(Field.PACKET_TYPE, "host")))),
+        "from_elsewhere": Chain(
+            (
+                rule(_ARP, within("local4", Field.ARP_SADDR_IP), DROP),
+                rule(within("local4", Field.IP_SADDR), DROP),
+                rule(within("elastic_here4", Field.IP_SADDR), DROP),
+            )
+        ),
+    }
+
+
+def _to_vm(facts: HostFacts, found: Resolution) -> dict[str, Chain]:
+    return {
+        "to_vm": Chain(
+            (
+                rule(_ARP, Goto("to_vm_arp")),
+                _NOT_IP,
+                rule(within("own4", Field.OIFNAME, Field.IP_DADDR), ACCEPT),
+                # from this host: others' was dropped in forward
+                rule(
+                    equals(Field.IP_DADDR, _EVERYONE),
+                    equals(Field.UDP_SPORT, _DHCP_SERVER),
+                    equals(Field.UDP_DPORT, _DHCP_CLIENT),
+                    within("vm_ports", Field.OIFNAME),
+                    ACCEPT,
+                ),
+                rule(DROP),
+            )
+        ),
+        "to_vm_arp": Chain(
+            (
+                *resolution.one_mac(facts, found),
+                rule(_REQUEST, _FOR_ITS_VM, ACCEPT),
+                rule(_REPLY, _FOR_ITS_VM, ACCEPT),
+                # the answer to a probe
+                rule(
+                    _REPLY,
+                    equals(Field.ARP_DADDR_IP, 0),
+                    within("identity_mac", Field.OIFNAME, Field.ETHER_DADDR),
+                    ACCEPT,
+                ),
+                # a router that moved announces itself; nobody else can, see from_vm_arp
+                rule(
+                    within("gateway4", Field.ARP_SADDR_IP),
+                    within("gateway4", Field.ARP_DADDR_IP),
+                    within("vm_ports", Field.OIFNAME),
+                    ACCEPT,
+                ),
+                rule(DROP),
+            )
+        ),
+    }

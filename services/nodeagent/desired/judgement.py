@@ -2,6 +2,7 @@
 
     prerouting −150      from an instance: egress rules, at each packet; replies of flows to it: their stamp, or the mirror
     input 0              from any instance to this host itself
+    forward 0            what no instance here has
     output 0             from this host itself to an instance: stamped, if the host may
     postrouting 150      to an instance: the flow's stamp, or its ingress rules, which stamp it
 
@@ -12,18 +13,25 @@ final source and destination however it came. Every lookup that finds nothing en
     first packet ─▶ to_vm ─▶ vm_in ─▶ in/sg-… ─▶ pass_in: stamp with the instance's generation, accept
     later packet ─▶ to_vm: the stamp is valid, accept                (its reply likewise, in from_vm_reply)
     something was withdrawn: the stamp is valid no more ─▶ judged like a first packet, stamped anew or dropped
+
+A flow that was translated by an elastic IP passes only while that binding is in force, whatever its stamp: looked up at each
+packet. DHCP and metadata are the cloud's own: no security group speaks of them.
 """
 
 from collections.abc import Iterable
+from dataclasses import dataclass
 
+from nodeagent.desired import elastic
 from nodeagent.desired.groups import EGRESS, INGRESS, chain_of
 from nodeagent.desired.names import token
+from nodeagent.desired.resolution import METADATA
 from nodeagent.state import generations
 from nodeagent.state.rule import (
     ACCEPT,
     DROP,
     Dispatch,
     Field,
+    Flag,
     Goto,
     Jump,
     KeyType,
@@ -32,6 +40,7 @@ from nodeagent.state.rule import (
     Verdict,
     differs,
     equals,
+    outside,
     rule,
     within,
 )
@@ -42,68 +51,162 @@ from verge.contract.view import ViewInstance
 
 PREROUTING = Hook("prerouting", -150)  # conntrack (−200) knows the flow, nothing is translated yet (−100)
 INPUT = Hook("input", 0)
+FORWARD = Hook("forward", 0)
 OUTPUT = Hook("output", 0)  # behind destination translation (-100)
 POSTROUTING = Hook("postrouting", 150)  # behind source translation (100)
 
 _REPLY = equals(Field.CT_DIRECTION, "reply")
+_ORIGINAL = equals(Field.CT_DIRECTION, "original")
 _RELATED = equals(Field.CT_STATE, "related")
+_INVALID = equals(Field.CT_STATE, "invalid")
+_LOCAL = within("local4", Field.IP_SADDR)
+_TO_LOCAL = within("local4", Field.IP_DADDR)
+_ECHO = 8
+_FROM_INSTANCE = within("instances4", Field.IP_SADDR)
+_DHCP_REQUEST = equals(Field.UDP_SPORT, 68), equals(Field.UDP_DPORT, 67)
+_DHCP_ANSWER = equals(Field.UDP_SPORT, 67), equals(Field.UDP_DPORT, 68)
+_METADATA = equals(Field.IP_DADDR, int(METADATA))
+_METADATA_FLOW = equals(Field.CT_FIRST_DADDR, int(METADATA))
 
 
-def sets(local: Members, instance_ranges: Iterable[Span]) -> dict[str, Set]:
-    """`local` are the addresses judged on this node, `instance_ranges` those of instances anywhere."""
+def _unbound(direction_field: Field, vm: Field) -> Rule:
+    """Drops packets of a flow whose elastic IP its instance has no more."""
+    status = "dnat" if direction_field is Field.CT_FIRST_DADDR else "snat"
+    return rule(
+        Flag(Field.CT_STATUS, status),
+        within(elastic.POOL, direction_field),
+        outside(elastic.PAIRS, direction_field, vm),
+        DROP,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Manners:
+    """What a view and its host say of all instances alike."""
+
+    vm_to_host: bool
+    host_to_vm: bool
+    public_interface: str | None
+    """None on a flat network."""
+
+
+def sets(local: Members, instance_ranges: Iterable[Span], first_hop: Members) -> dict[str, Set]:
+    """`local` are the addresses judged on this node, `instance_ranges` those of instances anywhere; `first_hop` is the
+    gateway's address."""
     return {
+        "first_hop4": Set((KeyType.IPV4,), first_hop),
         "local4": Set((KeyType.IPV4,), local),
         "instances4": Set((KeyType.IPV4,), frozenset((span,) for span in instance_ranges), interval=True),
         generations.VALID: Set((KeyType.IPV4, KeyType.MARK), frozenset()),
     }
 
 
-def base_chains(*, vm_to_host: bool, host_to_vm: bool) -> dict[str, Chain]:
+def base_chains(manners: Manners) -> dict[str, Chain]:
+    host_to_vm = manners.host_to_vm
     return {
-        "prerouting": Chain((rule(within("local4", Field.IP_SADDR), Jump("from_vm")),), PREROUTING),
+        "prerouting": Chain((*_no_spoofs(manners.public_interface), rule(_LOCAL, Jump("from_vm"))), PREROUTING),
         "from_vm": Chain(
             (
                 # conntrack gives no flow to ICMP messages that neither ask nor belong to one: they are judged each by itself
-                rule(equals(Field.CT_STATE, "invalid"), differs(Field.L4PROTO, ICMP), DROP),
+                rule(_INVALID, differs(Field.L4PROTO, ICMP), DROP),
+                rule(*_DHCP_REQUEST, ACCEPT),
                 rule(_REPLY, Goto("from_vm_reply")),
+                _unbound(Field.CT_REPLY_DADDR, Field.IP_SADDR),
+                rule(_METADATA, Goto("to_metadata")),
                 rule(Dispatch(Field.IP_SADDR, "vm_out")),
                 rule(DROP),
             )
         ),
+        "to_metadata": Chain((rule(equals(Field.TCP_DPORT, 80), ACCEPT), rule(DROP))),
         "from_vm_reply": Chain(
             (
+                _unbound(Field.CT_FIRST_DADDR, Field.IP_SADDR),
                 rule(within(generations.VALID, Field.IP_SADDR, Field.CT_MARK), ACCEPT),
                 rule(_RELATED, DROP),
-                *_when(host_to_vm, rule(equals(Field.DADDR_TYPE, "local"), Goto("pass_reply"))),
+                # to the host itself, and not to an instance that took its address as source
+                *_when(
+                    host_to_vm,
+                    rule(
+                        equals(Field.DADDR_TYPE, "local"),
+                        Flag(Field.CT_STATUS, "snat", negate=True),
+                        Goto("pass_reply"),
+                    ),
+                ),
                 rule(Dispatch(Field.IP_SADDR, "vm_in_replies")),
                 rule(DROP),
             )
         ),
-        "input": Chain((rule(within("instances4", Field.IP_SADDR), Jump("to_host")),), INPUT),
-        "to_host": Chain((rule(_REPLY, ACCEPT), rule(ACCEPT if vm_to_host else DROP))),
+        "input": Chain(
+            (
+                rule(_FROM_INSTANCE, Jump("to_host")),
+                rule(within(elastic.POOL, Field.IP_SADDR), Jump("to_host")),
+                rule(within(elastic.POOL, Field.IP_DADDR), DROP),
+            ),
+            INPUT,
+        ),
+        "to_host": Chain(
+            (
+                rule(_REPLY, ACCEPT),
+                rule(*_DHCP_REQUEST, ACCEPT),
+                rule(equals(Field.ICMP_TYPE, _ECHO), within("first_hop4", Field.IP_DADDR), ACCEPT),
+                rule(_METADATA_FLOW, ACCEPT),
+                rule(ACCEPT if manners.vm_to_host else DROP),
+            )
+        ),
+        "forward": Chain(
+            (
+                rule(_METADATA, DROP),
+                rule(_LOCAL, *_DHCP_REQUEST, DROP),
+                # an elastic IP that nobody here has: an instance may send there, the rest came for nothing
+                rule(within(elastic.POOL, Field.IP_DADDR), outside("local4", Field.IP_SADDR), DROP),
+            ),
+            FORWARD,
+        ),
         # stamped here, where nothing but the host's own packets comes by: in postrouting a bridged packet that claims the
         # host's address looks the same (br_netfilter gives it no input interface)
         "output": Chain(
-            _when(
-                host_to_vm,
-                rule(within("local4", Field.IP_DADDR), equals(Field.CT_DIRECTION, "original"), Goto("pass_in")),
+            (
+                rule(_TO_LOCAL, _ORIGINAL, *_DHCP_ANSWER, Goto("pass_in")),
+                *_when(host_to_vm, rule(_TO_LOCAL, _ORIGINAL, Goto("pass_in"))),
             ),
             OUTPUT,
         ),
-        "postrouting": Chain((rule(within("local4", Field.IP_DADDR), Jump("to_vm")),), POSTROUTING),
+        "postrouting": Chain((rule(_TO_LOCAL, Jump("to_vm")),), POSTROUTING),
         "to_vm": Chain(
             (
                 rule(_REPLY, Goto("to_vm_reply")),
+                _unbound(Field.CT_FIRST_DADDR, Field.IP_DADDR),
                 rule(within(generations.VALID, Field.IP_DADDR, Field.CT_MARK), ACCEPT),
                 rule(_RELATED, DROP),
                 rule(Dispatch(Field.IP_DADDR, "vm_in")),
                 rule(DROP),
             )
         ),
-        "to_vm_reply": Chain((rule(Dispatch(Field.IP_DADDR, "vm_out_replies")), rule(DROP))),
+        "to_vm_reply": Chain(
+            (
+                _unbound(Field.CT_REPLY_DADDR, Field.IP_DADDR),
+                rule(*_DHCP_ANSWER, ACCEPT),
+                rule(_METADATA_FLOW, ACCEPT),
+                rule(Dispatch(Field.IP_DADDR, "vm_out_replies")),
+                rule(DROP),
+            )
+        ),
         "pass_in": Chain((rule(Stamp(Field.IP_DADDR, generations.CURRENT)), rule(ACCEPT))),
         "pass_reply": Chain((rule(Stamp(Field.IP_SADDR, generations.CURRENT)), rule(ACCEPT))),
     }
+
+
+def _no_spoofs(public_interface: str | None) -> tuple[Rule, ...]:
+    """A private address is none of the public network's, as source or as destination, save in replies."""
+    if public_interface is None:
+        return ()
+    here = equals(Field.IIFNAME, public_interface)
+    return tuple(
+        rule(here, within(private, end), state, DROP)
+        for private in ("instances4", "local4")
+        for end in (Field.IP_SADDR, Field.IP_DADDR)
+        for state in (_ORIGINAL, _INVALID)
+    )
 
 
 def _when(condition: bool, only: Rule) -> tuple[Rule, ...]:

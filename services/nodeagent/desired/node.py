@@ -1,16 +1,20 @@
 """The whole: view → what this node should hold, and what of the view it refuses."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from ipaddress import IPv4Address, IPv4Interface
 from typing import Literal
 
-from nodeagent.desired import antispoof, groups, judgement
+from nodeagent.desired import antispoof, elastic, groups, judgement, resolution, settings, translation
 from nodeagent.desired import instances as sorting
 from nodeagent.desired.boxes import canonical
+from nodeagent.desired.elastic import Bindings, Pair
 from nodeagent.desired.groups import GroupObjects
+from nodeagent.desired.judgement import Manners
 from nodeagent.desired.memo import Memo
+from nodeagent.desired.translation import Translations
 from nodeagent.state import ownership
-from nodeagent.state.host import HostFacts
+from nodeagent.state.host import HostFacts, Identity, Sysctl
 from nodeagent.state.rule import KeyType
 from nodeagent.state.ruleset import Chain, Ruleset, Set, Span, Table
 from verge.contract.members import Members
@@ -19,6 +23,7 @@ from verge.contract.rule import GroupId
 from verge.contract.view import InstanceId, Interface, Range, View, ViewInstance
 
 _NOBODY = Members({})
+_NO_IDENTITY = Identity()
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,30 +37,48 @@ class Desired:
     """Of the instances that are enforced."""
     quarantined: frozenset[InstanceId] = frozenset()
     revoke: Literal["cut", "drain"] = "cut"
+    elastic: tuple[Pair, ...] = ()
+    """Elastic IPs in force."""
+    elastic_ranges: tuple[Span, ...] = ()
+    sysctls: tuple[Sysctl, ...] = ()
+    """Set behind the ruleset, in this order."""
+    addresses: frozenset[IPv4Interface] = frozenset()
+    """That the bridge is to have."""
 
 
-def desired(view: View | None, facts: HostFacts, memo: Memo | None = None) -> Desired:
+def desired(
+    view: View | None, facts: HostFacts, memo: Memo | None = None, *, identity: Identity = _NO_IDENTITY
+) -> Desired:
     """None gives the closed skeleton: every port that matches the pattern is shut, the host itself is untouched."""
     if view is None:
         return Desired(_skeleton(facts))
     memo = memo or Memo()
-    result = _desired(view, facts, memo)
+    result = _desired(view, facts, _without_ours(identity, view), memo)
     memo.forget_unused()
     return result
 
 
 def _skeleton(facts: HostFacts) -> Ruleset:
+    manners = Manners(vm_to_host=False, host_to_vm=False, public_interface=None)
+    nobody = Bindings()
     return {
-        ownership.BRIDGE: antispoof.table(facts, (), (), _NOBODY),
+        ownership.ARP: resolution.arp_table(facts, _NO_IDENTITY, resolution.NOTHING, _NOBODY),
+        ownership.BRIDGE: antispoof.table(facts, _NO_IDENTITY, resolution.NOTHING, (), (), _NOBODY),
         ownership.IP: Table(
-            judgement.sets(_NOBODY, ()),
-            judgement.maps(()),
-            judgement.base_chains(vm_to_host=False, host_to_vm=False),
+            {**judgement.sets(_NOBODY, (), _NOBODY), **elastic.sets(nobody, ())},
+            {**judgement.maps(()), **elastic.maps(nobody)},
+            judgement.base_chains(manners),
         ),
     }
 
 
-def _desired(view: View, facts: HostFacts, memo: Memo) -> Desired:
+def _without_ours(identity: Identity, view: View) -> Identity:
+    """What the host was before it was given the gateway's address: so that being given it changes nothing here."""
+    shared: frozenset[IPv4Address] = frozenset(address.ip for address in settings.addresses(view))
+    return replace(identity, addresses=identity.addresses - shared, bridge_addresses=identity.bridge_addresses - shared)
+
+
+def _desired(view: View, facts: HostFacts, identity: Identity, memo: Memo) -> Desired:
     network = view.network
     sorted_ = sorting.sort(view, facts)
     failures = [Failure(f"instances/{name}", "ruleset", why) for name, why in sorted_.quarantined.items()]
@@ -66,10 +89,19 @@ def _desired(view: View, facts: HostFacts, memo: Memo) -> Desired:
     }
     failures += [Failure(f"groups/{name}", "ruleset", fault) for name, one in made.items() for fault in one.faults]
 
-    sets: dict[str, Set] = dict(memo.of(_address_sets, (), sorted_.enforced, sorted_.closed, _instance_ranges(view)))
-    chains: dict[str, Chain] = dict(
-        memo.of(_base_chains, (), network.vm_to_host == "allow", network.host_to_vm == "allow")
-    )
+    bound = elastic.bindings(view, sorted_.enforced, identity)
+    failures += [Failure(f"instances/{name}", "ruleset", why) for name, why in bound.faults]
+    ranges = elastic.pool(view, identity)
+    hop = resolution.resolution(view, ranges)
+
+    sets: dict[str, Set] = {
+        **memo.of(_address_sets, (), sorted_.enforced, sorted_.closed, _instance_ranges(view), hop.gateway),
+        **memo.of(elastic.sets, (), bound, ranges),
+    }
+    chains: dict[str, Chain] = {
+        **memo.of(judgement.base_chains, (), _manners(view, facts)),
+        **memo.of(translation.chains, (), _translations(view, facts)),
+    }
     for one in made.values():
         sets.update(one.sets)
         chains.update(one.chains)
@@ -87,18 +119,39 @@ def _desired(view: View, facts: HostFacts, memo: Memo) -> Desired:
         chains.update(memo.of(judgement.instance_chains, (vm.id,), vm, known, egress))
         placed.append((vm, egress is not None))
 
-    gateways = Members.of([int(view.zone.gateway)])
+    maps = {**memo.of(judgement.maps, (), tuple(placed)), **memo.of(elastic.maps, (), bound)}
+    closed, here = tuple(sorted(sorted_.closed)), bound.here
     return Desired(
         ruleset={
-            ownership.BRIDGE: memo.of(
-                antispoof.table, (), facts, sorted_.enforced, tuple(sorted(sorted_.closed)), gateways
-            ),
-            ownership.IP: Table(sets, memo.of(judgement.maps, (), tuple(placed)), chains),
+            ownership.ARP: memo.of(resolution.arp_table, (), facts, identity, hop, here),
+            ownership.BRIDGE: memo.of(antispoof.table, (), facts, identity, hop, sorted_.enforced, closed, here),
+            ownership.IP: Table(sets, maps, chains),
         },
         failures=tuple(failures),
         interfaces={vm.id: vm.interface for vm in sorted_.enforced},
         quarantined=frozenset(sorted_.quarantined),
         revoke=network.revoke,
+        elastic=bound.pairs,
+        elastic_ranges=ranges,
+        sysctls=settings.sysctls(facts, view),
+        addresses=settings.addresses(view),
+    )
+
+
+def _manners(view: View, facts: HostFacts) -> Manners:
+    return Manners(
+        vm_to_host=view.network.vm_to_host == "allow",
+        host_to_vm=view.network.host_to_vm == "allow",
+        public_interface=facts.public_interface if facts.is_separate else None,
+    )
+
+
+def _translations(view: View, facts: HostFacts) -> Translations:
+    return Translations(
+        node=int(view.host.address),
+        metadata=view.network.metadata,
+        masquerade=view.network.private_nat == "masquerade",
+        is_separate=facts.is_separate,
     )
 
 
@@ -111,13 +164,10 @@ def _egress(vm: ViewInstance, view: View) -> tuple[GroupId, ...] | None:
 
 
 def _address_sets(
-    enforced: tuple[ViewInstance, ...], closed: frozenset[int], instance_ranges: tuple[Span, ...]
+    enforced: tuple[ViewInstance, ...], closed: frozenset[int], instance_ranges: tuple[Span, ...], gateway: int
 ) -> dict[str, Set]:
-    return judgement.sets(Members.of([*(int(vm.private_ip) for vm in enforced), *closed]), instance_ranges)
-
-
-def _base_chains(vm_to_host: bool, host_to_vm: bool) -> dict[str, Chain]:
-    return judgement.base_chains(vm_to_host=vm_to_host, host_to_vm=host_to_vm)
+    local = Members.of([*(int(vm.private_ip) for vm in enforced), *closed])
+    return judgement.sets(local, instance_ranges, Members.of([gateway]))
 
 
 def _members_set(members: Members) -> Set:

@@ -1,14 +1,19 @@
-"""The links this agent has to do with: our bridge and the ports that match the pattern."""
+"""The links this agent has to do with, their addresses and settings: our bridge, its uplinks, the public interface, and the
+ports that match the pattern."""
 
+from collections.abc import Iterable
+from ipaddress import IPv4Interface
 from pathlib import Path
 from typing import Final
 
-from nodeagent.kernel import Absent
-from nodeagent.kernel.netlink import LinkTable
-from nodeagent.state.host import HostFacts, Links, Port
+from nodeagent.kernel import Absent, Exists, identifier
+from nodeagent.kernel.netlink import Link, LinkTable
+from nodeagent.state import ownership
+from nodeagent.state.host import HostFacts, Identity, Links, Port
 
-_IPV6: Final = Path("/proc/sys/net/ipv6/conf")
-_BRIDGE_NETFILTER: Final = Path("/proc/sys/net/bridge/bridge-nf-call-iptables")
+_SYSCTLS: Final = Path("/proc/sys")
+_IPV6: Final = _SYSCTLS / "net/ipv6/conf"
+_BRIDGE_NETFILTER: Final = _SYSCTLS / "net/bridge/bridge-nf-call-iptables"
 
 
 class HostLinks:
@@ -20,22 +25,39 @@ class HostLinks:
         self._table.close()
 
     def read(self) -> Links:
+        """Without settings, which `sysctls` reads."""
         found = self._table.read()
         names = {link.ifindex: name for name, link in found.items()}
         bridge = found.get(self._facts.bridge)
         ports = {
-            name: Port(names.get(link.master), ipv6_disabled=_ipv6_disabled(name))
+            name: Port(names.get(link.master), ipv6_disabled=_ipv6_disabled(name), hairpin=link.hairpin)
             for name, link in found.items()
             if self._facts.is_port(name)
         }
-        return Links(bridge.call_iptables if bridge else None, ports)
+        index = bridge.ifindex if bridge else -1
+        label = ownership.label(self._facts.bridge)
+        every = self._table.addresses()
+        ours = frozenset(one.address for one in every if one.ifindex == index and one.label == label)
+        addresses = [one for one in every if one.address not in ours and names.get(one.ifindex) != identifier.LINK]
+        return Links(
+            bridge.call_iptables if bridge else None,
+            ports,
+            Identity(
+                bridge_mac=bridge.mac if bridge else None,
+                uplinks=frozenset(n for n, link in found.items() if link.master == index and n not in ports),
+                addresses=frozenset(one.address.ip for one in addresses),
+                bridge_addresses=frozenset(one.address.ip for one in addresses if one.ifindex == index),
+            ),
+            ours,
+        )
+
+    def sysctls(self, names: Iterable[str]) -> dict[str, str]:
+        """Those of these that exist."""
+        return {name: value for name in names if (value := _read(name)) is not None}
 
     def filter_bridge(self) -> None:
         """Raises Absent, KernelRefused."""
-        bridge = self._table.read().get(self._facts.bridge)
-        if bridge is None:
-            raise Absent(f"there is no bridge {self._facts.bridge}")
-        self._table.filter_bridge(bridge.ifindex)
+        self._table.filter_bridge(self._bridge().ifindex)
 
     def silence(self, port: str) -> None:
         """Raises OSError; a port that has gone meanwhile is silent enough."""
@@ -43,6 +65,33 @@ class HostLinks:
             (_IPV6 / port / "disable_ipv6").write_text("1")
         except FileNotFoundError:
             return
+
+    def reflect(self, port: str) -> None:
+        """Raises KernelRefused; a port that has gone meanwhile, or is none of a bridge, has nothing to send back."""
+        link = self._table.read().get(port)
+        if link is not None and link.master:
+            self._table.set_hairpin(link.ifindex)
+
+    def set_sysctl(self, name: str, value: str) -> None:
+        """Raises OSError."""
+        (_SYSCTLS / name).write_text(f"{value}\n")
+
+    def add_address(self, address: IPv4Interface) -> None:
+        """To the bridge, as ours. Raises Absent, KernelRefused."""
+        try:
+            self._table.add_address(self._bridge().ifindex, address, ownership.label(self._facts.bridge))
+        except Exists:
+            return
+
+    def delete_address(self, address: IPv4Interface) -> None:
+        """Raises Absent, KernelRefused."""
+        self._table.delete_address(self._bridge().ifindex, address)
+
+    def _bridge(self) -> Link:
+        bridge = self._table.read().get(self._facts.bridge)
+        if bridge is None:
+            raise Absent(f"there is no bridge {self._facts.bridge}")
+        return bridge
 
 
 def can_filter_bridges() -> bool:
@@ -52,7 +101,11 @@ def can_filter_bridges() -> bool:
 
 def _ipv6_disabled(port: str) -> bool:
     """A kernel without IPv6 has it disabled everywhere."""
+    return _read(f"net/ipv6/conf/{port}/disable_ipv6") != "0"
+
+
+def _read(name: str) -> str | None:
     try:
-        return (_IPV6 / port / "disable_ipv6").read_text().strip() != "0"
+        return (_SYSCTLS / name).read_text().strip()
     except FileNotFoundError:
-        return True
+        return None

@@ -1,15 +1,17 @@
-"""Three questions and one order by netlink (netlink(7)): the ruleset's generation, its rules' handles, the links, a
-bridge's flag.
+"""A few questions and orders by netlink (netlink(7)): the ruleset's generation, its rules' handles; links and addresses, a
+bridge's and a port's flag.
 
 They are asked every second or at each change, so they are packed by hand: 10 µs for the generation, some 10 µs a link or
 rule, where a netlink library takes many times that and 150 ms to import, and libnftables reads all elements of all sets
 first.
 """
 
+import errno
 import os
 import socket
 import struct
 from collections.abc import Iterator
+from ipaddress import IPv4Address, IPv4Interface
 from typing import Final, NamedTuple
 
 from nodeagent.kernel import KernelRefused, refusal
@@ -18,19 +20,28 @@ _NETLINK_ROUTE: Final = 0
 _NETLINK_NETFILTER: Final = 12
 _REQUEST, _ACK, _DUMP = 0x1, 0x4, 0x300
 _ERROR, _DONE = 2, 3
-_NEWLINK, _GETLINK = 16, 18
+_NEWLINK, _GETLINK, _SETLINK = 16, 18, 19
+_NEWADDR, _DELADDR, _GETADDR = 20, 21, 22
+_CREATE, _EXCL = 0x400, 0x200
 _GETGEN: Final = 10 << 8 | 16  # NFNL_SUBSYS_NFTABLES, NFT_MSG_GETGEN
 _GEN_ID: Final = 1
 _GETRULE: Final = 10 << 8 | 7  # NFT_MSG_GETRULE
 _RULE_TABLE, _RULE_CHAIN, _RULE_HANDLE, _RULE_USERDATA = 1, 2, 3, 7
 _COMMENT: Final = 0  # NFTNL_UDATA_RULE_COMMENT: type and length in an octet each, then text that ends in a zero
-_IFNAME, _MASTER, _LINKINFO = 3, 10, 18
-_INFO_KIND, _INFO_DATA = 1, 2
+_ADDRESS, _IFNAME, _MASTER, _PROTINFO, _LINKINFO = 1, 3, 10, 12, 18
+_INFO_KIND, _INFO_DATA, _INFO_SLAVE_DATA = 1, 2, 5
+_HAIRPIN: Final = 4  # linux/if_link.h IFLA_BRPORT_MODE
+_IFA_ADDRESS, _IFA_LOCAL, _IFA_LABEL = 1, 2, 3
+_NESTED: Final = 0x8000
+_AF_INET, _AF_BRIDGE = 2, 7
+_SCOPE_HOST: Final = 254
 _NF_CALL_IPTABLES: Final = 36  # linux/if_link.h IFLA_BR_NF_CALL_IPTABLES
 _HEADER = struct.Struct("=IHHII")
 _ATTRIBUTE = struct.Struct("=HH")
 _TYPE_MASK: Final = 0x3FFF
 _TIMEOUT_S: Final = 5.0
+_BATCH: Final = 64
+"""Orders that are acknowledged together: their answers fit the socket's buffer."""
 
 
 class Link(NamedTuple):
@@ -40,6 +51,15 @@ class Link(NamedTuple):
     """Index of the bridge (or bond, …) it is enslaved to; 0 for none."""
     call_iptables: bool | None
     """Of a bridge; None for any other link."""
+    mac: str
+    hairpin: bool
+    """Of a bridge's port."""
+
+
+class Address(NamedTuple):
+    ifindex: int
+    address: IPv4Interface
+    label: str
 
 
 class Netlink:
@@ -78,6 +98,37 @@ class Netlink:
                 if not flags & (_DUMP | _ACK):
                     return
 
+    def order_all(self, kind: int, bodies: list[bytes]) -> int:
+        """Sends orders in batches; how many were carried out. What was not there is no fault. Raises KernelRefused."""
+        done = 0
+        for start in range(0, len(bodies), _BATCH):
+            batch = bodies[start : start + _BATCH]
+            self._sequence = self._sequence + 1 & 0xFFFF_FFFF
+            self._socket.send(
+                b"".join(
+                    _HEADER.pack(_HEADER.size + len(body), kind, _REQUEST | _ACK, self._sequence, 0) + body
+                    for body in batch
+                )
+            )
+            done += self._acknowledged(len(batch))
+        return done
+
+    def _acknowledged(self, waiting: int) -> int:
+        done = 0
+        while waiting:
+            data = self._socket.recv(1 << 20)
+            at = 0
+            while at + _HEADER.size <= len(data):
+                length, answer, _, sequence, _ = _HEADER.unpack_from(data, at)
+                if answer == _ERROR and sequence == self._sequence:
+                    code = -struct.unpack_from("=i", data, at + _HEADER.size)[0]
+                    if code not in (0, errno.ENOENT):
+                        raise refusal(os.strerror(code))
+                    waiting -= 1
+                    done += code == 0
+                at += length + 3 & ~3
+        return done
+
 
 class Rule(NamedTuple):
     chain: str
@@ -97,14 +148,14 @@ class Nftables:
     def generation(self) -> int:
         """Of all rulesets in this namespace: whoever commits anything raises it by one."""
         for body in self._netlink.ask(_GETGEN, 0, b"\0\0\0\0"):
-            return int.from_bytes(_attributes(body, 4)[_GEN_ID], "big")
+            return int.from_bytes(attributes(body, 4)[_GEN_ID], "big")
         raise KernelRefused("no generation in the answer")
 
     def rules(self, family: int, table: str) -> Iterator[Rule]:
         """Of one table, in the order of each chain; none where there is no such table."""
-        named = _attribute(_RULE_TABLE, table.encode() + b"\0")
+        named = attribute(_RULE_TABLE, table.encode() + b"\0")
         for body in self._netlink.ask(_GETRULE, _DUMP, bytes([family, 0, 0, 0]) + named):
-            found = _attributes(body, 4)
+            found = attributes(body, 4)
             handle = int.from_bytes(found[_RULE_HANDLE], "big")
             yield Rule(_text(found[_RULE_CHAIN]), handle, _comment(found.get(_RULE_USERDATA, b"")))
 
@@ -125,22 +176,59 @@ class LinkTable:
 
     def filter_bridge(self, index: int) -> None:
         """Sets nf_call_iptables of this bridge. Raises KernelRefused."""
-        data = _attribute(_INFO_DATA, _attribute(_NF_CALL_IPTABLES, b"\1"))
-        info = _attribute(_LINKINFO, _attribute(_INFO_KIND, b"bridge\0") + data)
-        body = struct.pack("=BxHiII", 0, 0, index, 0, 0) + info
-        for _ in self._netlink.ask(_NEWLINK, _ACK, body):
+        data = attribute(_INFO_DATA, attribute(_NF_CALL_IPTABLES, b"\1"))
+        info = attribute(_LINKINFO, attribute(_INFO_KIND, b"bridge\0") + data)
+        self._order(_NEWLINK, 0, struct.pack("=BxHiII", 0, 0, index, 0, 0) + info)
+
+    def set_hairpin(self, index: int) -> None:
+        """May a bridge's port send what it received? Raises KernelRefused."""
+        flag = attribute(_PROTINFO | _NESTED, attribute(_HAIRPIN, b"\1"))
+        self._order(_SETLINK, 0, struct.pack("=BxHiII", _AF_BRIDGE, 0, index, 0, 0) + flag)
+
+    def addresses(self) -> list[Address]:
+        """IPv4, those of loopback left out."""
+        bodies = self._netlink.ask(_GETADDR, _DUMP, struct.pack("=BBBBI", _AF_INET, 0, 0, 0, 0))
+        return [address for address in map(_address, bodies) if address is not None]
+
+    def add_address(self, index: int, address: IPv4Interface, label: str) -> None:
+        """Raises KernelRefused."""
+        self._order(_NEWADDR, _CREATE | _EXCL, _address_body(index, address, label))
+
+    def delete_address(self, index: int, address: IPv4Interface) -> None:
+        """Raises KernelRefused."""
+        self._order(_DELADDR, 0, _address_body(index, address, ""))
+
+    def _order(self, kind: int, flags: int, body: bytes) -> None:
+        for _ in self._netlink.ask(kind, flags | _ACK, body):
             pass
 
 
 def _link(body: bytes) -> Link:
     _, _, index, _, _ = struct.unpack_from("=BxHiII", body)
-    found = _attributes(body, 16)
+    found = attributes(body, 16)
     master = struct.unpack("=I", found[_MASTER])[0] if _MASTER in found else 0
-    info = _attributes(found.get(_LINKINFO, b""), 0)
+    info = attributes(found.get(_LINKINFO, b""), 0)
     flag = None
     if info.get(_INFO_KIND) == b"bridge\0":
-        flag = _attributes(info.get(_INFO_DATA, b""), 0).get(_NF_CALL_IPTABLES, b"\0") != b"\0"
-    return Link(index, _text(found[_IFNAME]), master, flag)
+        flag = attributes(info.get(_INFO_DATA, b""), 0).get(_NF_CALL_IPTABLES, b"\0") != b"\0"
+    hairpin = attributes(info.get(_INFO_SLAVE_DATA, b""), 0).get(_HAIRPIN, b"\0") == b"\1"
+    return Link(index, _text(found[_IFNAME]), master, flag, found.get(_ADDRESS, b"").hex(":"), hairpin)
+
+
+def _address(body: bytes) -> Address | None:
+    _, length, _, scope, index = struct.unpack_from("=BBBBI", body)
+    found = attributes(body, 8)
+    local = found.get(_IFA_LOCAL, found.get(_IFA_ADDRESS))
+    if local is None or scope == _SCOPE_HOST:
+        return None
+    return Address(index, IPv4Interface((IPv4Address(local), length)), _text(found.get(_IFA_LABEL, b"")))
+
+
+def _address_body(index: int, address: IPv4Interface, label: str) -> bytes:
+    packed = address.ip.packed
+    body = struct.pack("=BBBBI", _AF_INET, address.network.prefixlen, 0, 0, index)
+    body += attribute(_IFA_LOCAL, packed) + attribute(_IFA_ADDRESS, packed)
+    return body + (attribute(_IFA_LABEL, label.encode() + b"\0") if label else b"")
 
 
 def _comment(data: bytes) -> str:
@@ -157,7 +245,7 @@ def _text(value: bytes) -> str:
     return value.rstrip(b"\0").decode(errors="replace")
 
 
-def _attributes(data: bytes, at: int) -> dict[int, bytes]:
+def attributes(data: bytes, at: int) -> dict[int, bytes]:
     found = {}
     while at + _ATTRIBUTE.size <= len(data):
         length, kind = _ATTRIBUTE.unpack_from(data, at)
@@ -168,5 +256,5 @@ def _attributes(data: bytes, at: int) -> dict[int, bytes]:
     return found
 
 
-def _attribute(kind: int, value: bytes) -> bytes:
+def attribute(kind: int, value: bytes) -> bytes:
     return _ATTRIBUTE.pack(_ATTRIBUTE.size + len(value), kind) + value + b"\0" * (-len(value) % 4)

@@ -13,7 +13,7 @@ from nodeagent.nft.transaction import transaction
 from nodeagent.state.ownership import TABLES, rule_hash
 from nodeagent.state.ruleset import Family, Observed, SeenRule, SeenTable, TableId
 
-_FAMILIES: Final[dict[Family, int]] = {"ip": 2, "bridge": 7}  # NFPROTO_IPV4, NFPROTO_BRIDGE
+_FAMILIES: Final[dict[Family, int]] = {"ip": 2, "arp": 3, "bridge": 7}  # NFPROTO_*
 _ATTEMPTS: Final = 10
 _BATCH: Final = 4000
 """Elements a transaction, where only short ones can be sent."""

@@ -126,13 +126,23 @@ def _number(kind: KeyType, value: Any) -> int:
 
 
 def _map(body: dict[str, Any]) -> Map:
-    if not body.keys() <= _PLAIN or body.get("flags") or body["map"] not in ("mark", "verdict"):
+    if not body.keys() <= _PLAIN or body.get("flags") or body["map"] not in ("ipv4_addr", "mark", "verdict"):
         raise ValueError("not a map of ours")
     kind = KeyType(body["type"])
     elements: dict[int, int | Verdict] = {}
     for left, right in body.get("elem", []):
-        elements[_number(kind, left)] = int(right) if body["map"] == "mark" else _verdict(right)
+        elements[_number(kind, left)] = _data(body["map"], right)
     return Map(kind, body["map"], elements)
+
+
+def _data(kind: str, value: Any) -> int | Verdict:
+    match kind:
+        case "mark":
+            return int(value)
+        case "ipv4_addr":
+            return parse_address(value)
+        case _:
+            return _verdict(value)
 
 
 def _verdict(value: dict[str, Any]) -> Verdict:

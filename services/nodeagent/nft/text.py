@@ -10,6 +10,7 @@ from nodeagent.state.rule import (
     Action,
     Dispatch,
     Drop,
+    Flag,
     Goto,
     In,
     Is,
@@ -18,7 +19,10 @@ from nodeagent.state.rule import (
     Match,
     Rule,
     Stamp,
+    Translate,
+    TranslateBy,
     Verdict,
+    Write,
 )
 from nodeagent.state.ruleset import Element, Hook, Map, Part, Set, Span
 from verge.contract.members import format_address
@@ -55,7 +59,13 @@ def element(key: tuple[KeyType, ...], value: Element) -> str:
 
 
 def map_element(spec: Map, key: int, data: int | Verdict) -> str:
-    return f"{part(spec.key, key)} : {data if isinstance(data, int) else action(data)}"
+    return f"{part(spec.key, key)} : {_data(spec, data)}"
+
+
+def _data(spec: Map, data: int | Verdict) -> str:
+    if not isinstance(data, int):
+        return action(data)
+    return format_address(data) if spec.data == "ipv4_addr" else str(data)
 
 
 def action(value: Action) -> str:
@@ -72,6 +82,12 @@ def action(value: Action) -> str:
             return f"{field.text} vmap @{name}"
         case Stamp(field, name):
             return f"ct mark set {field.text} map @{name}"
+        case Write(field, text):
+            return f"{field.text} set {text}"
+        case Translate(side, address, port):
+            return f"{side} to {format_address(address)}{'' if port is None else f':{port}'}"
+        case TranslateBy(side, field, name):
+            return f"{side} to {field.text} map @{name}"
         case _:
             assert_never(value)
 
@@ -82,8 +98,10 @@ def _match(value: Match) -> str:
             texts = [part(field.type, one) for one in values]
             operand = texts[0] if len(texts) == 1 else "{ " + ", ".join(texts) + " }"
             return f"{field.text} {'!= ' if negate else ''}{operand}"
-        case In(fields, name):
-            return f"{' . '.join(field.text for field in fields)} @{name}"
+        case In(fields, name, negate):
+            return f"{' . '.join(field.text for field in fields)} {'!= ' if negate else ''}@{name}"
+        case Flag(field, name, negate):
+            return f"{field.text} & {name} {'==' if negate else '!='} 0"
         case _:
             assert_never(value)
 

@@ -1,7 +1,8 @@
 """The plan: what to do, in which order, and what the kernel will hold when it is done.
 
-    close   bridged packets must pass the ruleset (bridge flag), ports must not send by themselves (IPv6)
-    move    one nft transaction over both families: whatever is withdrawn and whatever is allowed, at once
+    close   `plan.host`: what must be shut before
+    move    one nft transaction over all families: whatever is withdrawn and whatever is allowed, at once
+    open    `plan.host`: what the ruleset keeps in bounds
 
 A crash between any two steps leaves less open than either state, and the next plan goes on from there.
 """
@@ -13,6 +14,7 @@ from nodeagent.nft.changes import Change
 from nodeagent.plan import withdrawn
 from nodeagent.plan.assignment import assign
 from nodeagent.plan.difference import Difference, difference, settle
+from nodeagent.plan.host import Step, closing
 from nodeagent.plan.variants import placed
 from nodeagent.state import generations, ownership
 from nodeagent.state.host import Links
@@ -22,20 +24,9 @@ _ASSIGNED = frozenset({generations.VALID, generations.CURRENT})
 
 
 @dataclass(frozen=True, slots=True)
-class FilterBridge:
-    """Sets `nf_call_iptables` of our bridge."""
-
-
-@dataclass(frozen=True, slots=True)
-class SilencePort:
-    """Sets `disable_ipv6` of a port: its own stack on the host would send frames past the bridge."""
-
-    port: str
-
-
-@dataclass(frozen=True, slots=True)
 class Plan:
-    links: tuple[FilterBridge | SilencePort, ...]
+    links: tuple[Step, ...]
+    """Before it; `plan.host.opening` are those behind it."""
     changes: tuple[Change, ...]
     """One transaction."""
     after: Observed
@@ -56,12 +47,10 @@ def plan(observed: Observed, links: Links, desired: Desired, next_generation: in
     again = withdrawn.addresses(policy, wanted, drain=desired.revoke == "drain")
     assigned = assign(wanted, observed.get(ownership.IP), again, next_generation)
     settle(policy, {generations.VALID: assigned.valid}, {generations.CURRENT: assigned.current})
-    tables = [
-        difference(ownership.BRIDGE, observed.get(ownership.BRIDGE), desired.ruleset[ownership.BRIDGE]),
-        policy,
-    ]
+    others = [difference(name, observed.get(name), desired.ruleset[name]) for name in (ownership.ARP, ownership.BRIDGE)]
+    tables = [*others, policy]
     return Plan(
-        links=link_steps(links),
+        links=closing(links),
         changes=_in_order(tables),
         after={found.table: found.after for found in tables},
         new_generation=assigned.used,
@@ -81,12 +70,3 @@ def _held(observed: Observed) -> set[int]:
     if seen is None or generations.CURRENT not in seen.maps:
         return set()
     return set(seen.maps[generations.CURRENT].elements)
-
-
-def link_steps(links: Links) -> tuple[FilterBridge | SilencePort, ...]:
-    """What closes, outside nftables."""
-    steps: list[FilterBridge | SilencePort] = []
-    if links.bridge_filtered is False:
-        steps.append(FilterBridge())
-    steps += [SilencePort(name) for name, port in sorted(links.ports.items()) if not port.ipv6_disabled]
-    return tuple(steps)

@@ -6,6 +6,7 @@ is concerned if its verdicts lead there; one that leads nowhere near keeps its g
 
 from collections.abc import Iterable
 
+from nodeagent.desired import elastic
 from nodeagent.desired.boxes import Box, covers
 from nodeagent.plan.difference import Difference
 from nodeagent.state import generations
@@ -42,7 +43,8 @@ def addresses(found: Difference, table: Table, *, drain: bool) -> set[int]:
 def _withdrawn(found: Difference, table: Table) -> set[str]:
     """Names of chains and sets that let less through than before."""
     narrowed = {name for name, removed in found.removed_elements.items() if not _covered(table.sets[name], removed)}
-    return narrowed | found.narrowed_chains
+    # which elastic IP is whose is asked at each packet, so that a stamp promises nothing about it
+    return (narrowed - {elastic.PAIRS}) | found.narrowed_chains
 
 
 def _covered(wanted: Set, removed: Iterable[tuple[int | str | Span, ...]]) -> bool:

@@ -1,10 +1,15 @@
 """How an agent that remembers nothing knows what is its own.
 
-ruleset     tables `bridge verge_l2` and `ip verge`, whole: whatever is in them is ours to change, nothing outside is
+ruleset     tables `bridge verge_l2`, `arp verge` and `ip verge`, whole: whatever is in them is ours to change, nothing
+            outside is
 rules       carry in their comment the hash of their text: `verge:1f2e3d4c5b6a`
 flows       the connection mark belongs to us for flows of instances; nothing else on the host may set it
-links       are never made by us; of a port that matches the pattern we set `disable_ipv6`, of our bridge
-            `nf_call_iptables`, and neither is set back
+addresses   of our bridge, where the node owns the gateway's, carry the label `br0:verge`; one that was there without it is
+            the operator's, and stays
+links       are never made by us; of a port that matches the pattern we set `disable_ipv6` and `hairpin`, of our bridge
+            `nf_call_iptables`; they go with the port and the bridge, and are not set back
+settings    of `desired.settings`, host-wide or of our two interfaces: the kernel remembers no author, so they are said when
+            they are set (with what was there before), and not set back
 """
 
 from typing import Final
@@ -13,9 +18,15 @@ from nodeagent.state.ruleset import TableId
 
 BRIDGE: Final = TableId("bridge", "verge_l2")
 IP: Final = TableId("ip", "verge")
-TABLES: Final = (BRIDGE, IP)
+ARP: Final = TableId("arp", "verge")
+TABLES: Final = (ARP, BRIDGE, IP)
 
 _MARK: Final = "verge:"
+
+
+def label(interface: str) -> str:
+    """Of our addresses. The kernel keeps 15 characters, so that of a long name the end is cut."""
+    return f"{interface[:9]}:verge"
 
 
 def comment(rule_hash: str) -> str:

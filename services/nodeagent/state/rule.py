@@ -6,6 +6,7 @@ text. Only what our ruleset needs is here.
 
 from dataclasses import dataclass
 from enum import Enum
+from typing import Literal
 
 
 class KeyType(Enum):
@@ -39,6 +40,7 @@ class Field(Enum):
     ETHER_SADDR = ("ether saddr", KeyType.ETHER)
     ETHER_DADDR = ("ether daddr", KeyType.ETHER)
     ETHER_TYPE = ("ether type", KeyType.WORD)
+    PACKET_TYPE = ("meta pkttype", KeyType.WORD)
     ARP_OPERATION = ("arp operation", KeyType.WORD)
     ARP_SADDR_ETHER = ("arp saddr ether", KeyType.ETHER)
     ARP_SADDR_IP = ("arp saddr ip", KeyType.IPV4)
@@ -51,6 +53,7 @@ class Field(Enum):
     L4PROTO = ("meta l4proto", KeyType.PROTOCOL)
     SPORT = ("th sport", KeyType.PORT)
     DPORT = ("th dport", KeyType.PORT)
+    TCP_DPORT = ("tcp dport", KeyType.PORT)
     UDP_SPORT = ("udp sport", KeyType.PORT)
     UDP_DPORT = ("udp dport", KeyType.PORT)
     ICMP_TYPE = ("icmp type", KeyType.ICMP_TYPE)
@@ -58,6 +61,11 @@ class Field(Enum):
     CT_MARK = ("ct mark", KeyType.MARK)
     CT_STATE = ("ct state", KeyType.WORD)
     CT_DIRECTION = ("ct direction", KeyType.WORD)
+    CT_STATUS = ("ct status", KeyType.WORD)
+    CT_FIRST_DADDR = ("ct original ip daddr", KeyType.IPV4)
+    """Where the flow's first packet was sent, before any translation."""
+    CT_REPLY_DADDR = ("ct reply ip daddr", KeyType.IPV4)
+    """Where replies are sent: the flow's source, after translation."""
 
     @property
     def text(self) -> str:
@@ -79,13 +87,23 @@ class Is:
 
 @dataclass(frozen=True, slots=True)
 class In:
-    """The concatenation of the fields is an element of the named set."""
+    """The concatenation of the fields is an element of the named set (`negate`: is none)."""
 
     fields: tuple[Field, ...]
     set: str
+    negate: bool = False
 
 
-Match = Is | In
+@dataclass(frozen=True, slots=True)
+class Flag:
+    """That bit of the field is set (`negate`: is not)."""
+
+    field: Field
+    name: str
+    negate: bool = False
+
+
+Match = Is | In | Flag
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,8 +146,34 @@ class Stamp:
     map: str
 
 
+@dataclass(frozen=True, slots=True)
+class Write:
+    """Puts the value into the packet's field, and goes on."""
+
+    field: Field
+    value: str
+
+
+@dataclass(frozen=True, slots=True)
+class Translate:
+    """Gives the flow another destination (`dnat`) or source (`snat`), and ends the judgement of this base chain."""
+
+    side: Literal["dnat", "snat"]
+    address: int
+    port: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class TranslateBy:
+    """Likewise to what the named map holds for the field; the next rule, where it holds none."""
+
+    side: Literal["dnat", "snat"]
+    field: Field
+    map: str
+
+
 Verdict = Accept | Drop | Jump | Goto
-Action = Verdict | Dispatch | Stamp
+Action = Verdict | Dispatch | Stamp | Write | Translate | TranslateBy
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,6 +186,10 @@ class Rule:
         """Names of the sets it looks into (maps are not among them)."""
         return tuple(match.set for match in self.matches if isinstance(match, In))
 
+    @property
+    def maps(self) -> tuple[str, ...]:
+        return (self.action.map,) if isinstance(self.action, Dispatch | Stamp | TranslateBy) else ()
+
 
 ACCEPT = Accept()
 DROP = Drop()
@@ -150,9 +198,9 @@ DROP = Drop()
 def rule(*parts: Match | Action) -> Rule:
     """`rule(match, …, action)`: reads as nft does."""
     *matches, action = parts
-    assert not isinstance(action, Is | In)
-    assert all(isinstance(match, Is | In) for match in matches)
-    return Rule(tuple(match for match in matches if isinstance(match, Is | In)), action)
+    assert not isinstance(action, Is | In | Flag)
+    assert all(isinstance(match, Is | In | Flag) for match in matches)
+    return Rule(tuple(match for match in matches if isinstance(match, Is | In | Flag)), action)
 
 
 def equals(field: Field, *values: str | int) -> Is:
@@ -165,3 +213,7 @@ def differs(field: Field, *values: str | int) -> Is:
 
 def within(set_name: str, *fields: Field) -> In:
     return In(fields, set_name)
+
+
+def outside(set_name: str, *fields: Field) -> In:
+    return In(fields, set_name, negate=True)

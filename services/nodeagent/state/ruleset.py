@@ -12,7 +12,7 @@ from typing import Literal, NamedTuple
 from nodeagent.state.rule import KeyType, Rule, Verdict
 from verge.contract.members import Members
 
-Family = Literal["bridge", "ip"]
+Family = Literal["arp", "bridge", "ip"]
 
 
 class TableId(NamedTuple):
@@ -49,7 +49,7 @@ class Set:
 @dataclass(frozen=True, slots=True)
 class Map:
     key: KeyType
-    data: Literal["mark", "verdict"]
+    data: Literal["ipv4_addr", "mark", "verdict"]
     elements: Mapping[int, int | Verdict]
 
 

@@ -27,7 +27,7 @@ from nodeagent.nft.changes import (
     Remove,
 )
 from nodeagent.nft.text import rule_hash
-from nodeagent.state.rule import Dispatch, Goto, Jump, KeyType, Rule, Stamp
+from nodeagent.state.rule import Goto, Jump, KeyType, Rule
 from nodeagent.state.ruleset import (
     Element,
     Hook,
@@ -183,8 +183,9 @@ class FakeNft:
             case Jump(target) | Goto(target):
                 if _of(table.chains, target).hook:
                     raise Refused(f"{target} is a base chain")
-            case Dispatch(_, name) | Stamp(_, name):
-                _of(table.maps, name)
+            case _:
+                for name in rule.maps:
+                    _of(table.maps, name)
         at = len(rules) if before is None else _position(rules, before)
         rules.insert(at, (self._next_handle, rule))
         self._next_handle += 1
@@ -218,7 +219,7 @@ def _remove(table: _Table, what: str) -> None:
         rule for chain, held in table.chains.items() if (kind, name) != ("chain", chain) for _, rule in held.rules
     ]
     used = {f"set {one}" for rule in others for one in rule.sets}
-    used |= {f"map {rule.action.map}" for rule in others if isinstance(rule.action, Dispatch | Stamp)}
+    used |= {f"map {one}" for rule in others for one in rule.maps}
     verdicts = [data for _, mapped in table.maps.values() for data in mapped.values()]
     used |= {
         f"chain {one.chain}" for one in [*verdicts, *(rule.action for rule in others)] if isinstance(one, Jump | Goto)

@@ -9,7 +9,8 @@ from nodeagent.desired.memo import Memo
 from nodeagent.desired.node import desired
 from nodeagent.nft.changes import AddElements, DeleteElements, Remove
 from nodeagent.plan.difference import HandlesUnknown
-from nodeagent.plan.plan import FilterBridge, Plan, SilencePort, plan
+from nodeagent.plan.host import FilterBridge, SilencePort
+from nodeagent.plan.plan import Plan, plan
 from nodeagent.state import generations, ownership
 from nodeagent.state.host import Links, Port
 from nodeagent.state.ruleset import Observed, SeenChain, SeenRule, SeenTable

@@ -3,9 +3,29 @@
 from dataclasses import dataclass, field
 from typing import Literal, assert_never
 
-from nodeagent.state.rule import Accept, Dispatch, Drop, Field, Goto, In, Is, Jump, KeyType, Match, Stamp, Verdict
+from nodeagent.state.rule import (
+    Accept,
+    Dispatch,
+    Drop,
+    Field,
+    Flag,
+    Goto,
+    In,
+    Is,
+    Jump,
+    KeyType,
+    Match,
+    Stamp,
+    Translate,
+    TranslateBy,
+    Verdict,
+    Write,
+)
 from nodeagent.state.ruleset import Part, Set, Span, Table
 from verge.contract.members import Members
+
+STATUS = {"snat": 0x10, "dnat": 0x20}
+"""IPS_SRC_NAT, IPS_DST_NAT"""
 
 Fate = Literal["accept", "drop", "end"]
 """`end`: the chain ended without a verdict."""
@@ -24,10 +44,20 @@ def walk(table: Table, chain: str, packet: Packet) -> Fate:
         if not all(_matches(table, match, packet) for match in rule.matches):
             continue
         action = rule.action
-        if isinstance(action, Stamp | Dispatch):
+        if isinstance(action, Write):
+            packet.fields[action.field] = action.value
+            continue
+        if isinstance(action, Translate):
+            _translate(packet, action.side, action.address)
+            return "accept"
+        if isinstance(action, Stamp | Dispatch | TranslateBy):
             found = table.maps[action.map].elements.get(packet.fields.get(action.field))  # type: ignore[arg-type]
             if found is None:
                 continue
+            if isinstance(action, TranslateBy):
+                assert isinstance(found, int)
+                _translate(packet, action.side, found)
+                return "accept"
             if isinstance(action, Stamp):
                 packet.stamped = True
                 packet.fields[Field.CT_MARK] = found  # type: ignore[assignment]
@@ -38,6 +68,17 @@ def walk(table: Table, chain: str, packet: Packet) -> Fate:
         if fate != "end" or isinstance(action, Goto):
             return fate
     return "end"
+
+
+def _translate(packet: Packet, side: str, address: int) -> None:
+    status = packet.fields.get(Field.CT_STATUS, 0)
+    assert isinstance(status, int)
+    packet.fields[Field.CT_STATUS] = status | STATUS[side]
+    if side == "dnat":
+        packet.fields[Field.CT_FIRST_DADDR] = packet.fields[Field.IP_DADDR]
+        packet.fields[Field.IP_DADDR] = address
+    else:
+        packet.fields[Field.IP_SADDR] = packet.fields[Field.CT_REPLY_DADDR] = address
 
 
 def base(table: Table, chain: str, packet: Packet) -> bool:
@@ -64,10 +105,14 @@ def _matches(table: Table, match: Match, packet: Packet) -> bool:
             if wanted not in packet.fields:
                 return False  # the load fails, which ends the rule, negated or not
             return any(_equal(wanted, value, packet.fields[wanted]) for value in values) != negate
-        case In(fields, name):
+        case In(fields, name, negate):
             if any(one not in packet.fields for one in fields):
                 return False
-            return _contains(table.sets[name], tuple(packet.fields[one] for one in fields))
+            return _contains(table.sets[name], tuple(packet.fields[one] for one in fields)) != negate
+        case Flag(wanted, name, negate):
+            status = packet.fields.get(wanted, 0)
+            assert isinstance(status, int)
+            return bool(status & STATUS[name]) != negate
         case _:
             assert_never(match)
 

@@ -1,0 +1,80 @@
+"""Connection tracking's entries of flows by an elastic IP that has gone (ctnetlink; linux/netfilter/nfnetlink_conntrack.h).
+
+The ruleset has ended those flows already. The entries must go too: a client that keeps its port would stay bound to the old
+holder by them, and an instance that keeps its own could not be heard by another name. The kernel picks them out of its
+table (45 ms for 3,333 of 100,000, where pyroute2 takes two seconds); each is deleted by its tuple and id, so that no other
+that took its place is hit. Never by zone alone: Linux 6.1 then deletes everything.
+"""
+
+import struct
+from collections.abc import Iterable, Iterator
+from typing import Final, NamedTuple
+
+from nodeagent.kernel.netlink import Netlink, attribute, attributes
+
+_NETFILTER: Final = 12
+_GET: Final = 1 << 8 | 1  # NFNL_SUBSYS_CTNETLINK, IPCTNL_MSG_CT_GET
+_DELETE: Final = 1 << 8 | 2
+_DUMP: Final = 0x300
+_IPV4: Final = bytes([2, 0, 0, 0])  # struct nfgenmsg
+_TUPLE_ORIGINAL, _TUPLE_REPLY, _STATUS, _ID, _ZONE, _FILTER = 1, 2, 3, 12, 18, 25
+_TUPLE_IP, _IP_SRC, _IP_DST = 1, 1, 2
+_FILTER_ORIGINAL, _FILTER_REPLY = 1, 2
+_FILTER_DST: Final = 1 << 1
+_NESTED: Final = 0x8000
+_TRANSLATED: Final = 0x30  # IPS_SRC_NAT | IPS_DST_NAT
+
+
+class Flow(NamedTuple):
+    first_dst: int
+    """Where its first packet was sent."""
+    reply_src: int
+    """Who answers: the destination behind translation."""
+    first_src: int
+    reply_dst: int
+    """The source behind translation."""
+    translated: bool
+    key: bytes
+    """What names it for deletion."""
+
+
+class Conntrack:
+    def __init__(self) -> None:
+        self._netlink = Netlink(_NETFILTER)
+
+    def close(self) -> None:
+        self._netlink.close()
+
+    def by(self, address: int) -> Iterator[Flow]:
+        """Flows that were sent to this address, or carry it as source. Raises KernelRefused."""
+        for direction, which in ((_TUPLE_ORIGINAL, _FILTER_ORIGINAL), (_TUPLE_REPLY, _FILTER_REPLY)):
+            ip = attribute(_TUPLE_IP | _NESTED, attribute(_IP_DST, address.to_bytes(4, "big")))
+            wanted = attribute(direction | _NESTED, ip)
+            flags = attribute(which, struct.pack("=I", _FILTER_DST))
+            flags += attribute(_FILTER_ORIGINAL + _FILTER_REPLY - which, struct.pack("=I", 0))
+            body = _IPV4 + wanted + attribute(_FILTER | _NESTED, flags)
+            yield from map(_flow, self._netlink.ask(_GET, _DUMP, body))
+
+    def everything(self) -> Iterator[Flow]:
+        """5 µs each. Raises KernelRefused."""
+        return map(_flow, self._netlink.ask(_GET, _DUMP, _IPV4))
+
+    def delete(self, flows: Iterable[Flow]) -> int:
+        """How many of them were still there. Raises KernelRefused."""
+        return self._netlink.order_all(_DELETE, [_IPV4 + flow.key for flow in flows])
+
+
+def _flow(body: bytes) -> Flow:
+    found = attributes(body, 4)
+    first, reply = _ip(found[_TUPLE_ORIGINAL]), _ip(found[_TUPLE_REPLY])
+    key = attribute(_TUPLE_ORIGINAL | _NESTED, found[_TUPLE_ORIGINAL]) + attribute(_ID, found[_ID])
+    if _ZONE in found:
+        key += attribute(_ZONE, found[_ZONE])
+    status = int.from_bytes(found.get(_STATUS, b""), "big")
+    return Flow(first[1], reply[0], first[0], reply[1], bool(status & _TRANSLATED), key)
+
+
+def _ip(tuple_: bytes) -> tuple[int, int]:
+    """Source and destination."""
+    ip = attributes(attributes(tuple_, 0)[_TUPLE_IP], 0)
+    return int.from_bytes(ip[_IP_SRC], "big"), int.from_bytes(ip[_IP_DST], "big")

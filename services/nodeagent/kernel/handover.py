@@ -1,0 +1,61 @@
+"""What comes with elastic IPs that arrive or leave, beside the ruleset: neighbours are told, flows of before are forgotten.
+
+leaving ─▶ the transaction ─▶ left, arrived
+"""
+
+from collections.abc import Iterable
+from itertools import chain
+
+from nodeagent.kernel.announcement import Announcer
+from nodeagent.kernel.conntrack import Conntrack
+from nodeagent.state.host import HostFacts
+from nodeagent.state.ruleset import Span
+
+Pair = tuple[int, int]
+"""An elastic IP and the private address that has it."""
+
+
+class Handover:
+    """Raises OSError."""
+
+    def __init__(self, facts: HostFacts) -> None:
+        self._announcer = Announcer(facts.public_interface)
+        self._conntrack = Conntrack()
+
+    def close(self) -> None:
+        self._announcer.close()
+        self._conntrack.close()
+
+    def leaving(self, pairs: Iterable[Pair]) -> None:
+        """Nothing is said of them any more: another node may have them as soon as they are gone."""
+        self._announcer.withdraw(elastic for elastic, _ in pairs)
+
+    def left(self, pairs: Iterable[Pair]) -> int:
+        """Flows that were translated so are forgotten; how many. Raises KernelRefused."""
+        gone = set(pairs)
+        found = chain.from_iterable(self._conntrack.by(elastic) for elastic, _ in gone)
+        keys = {
+            flow.key: flow
+            for flow in found
+            if (flow.first_dst, flow.reply_src) in gone or (flow.reply_dst, flow.first_src) in gone
+        }
+        return self._conntrack.delete(keys.values())
+
+    def tidied(self, pairs: Iterable[Pair], pool: tuple[Span, ...]) -> int:
+        """Likewise, of any pair but these: what one who died between the transaction and `left` has left behind. Reads all
+        flows of the host once. Raises KernelRefused."""
+        valid = set(pairs)
+
+        def stale(elastic: int, private: int) -> bool:
+            return any(low <= elastic <= high for low, high in pool) and (elastic, private) not in valid
+
+        flows = [
+            flow
+            for flow in self._conntrack.everything()
+            if flow.translated and (stale(flow.first_dst, flow.reply_src) or stale(flow.reply_dst, flow.first_src))
+        ]
+        return self._conntrack.delete(flows)
+
+    def arrived(self, pairs: Iterable[Pair]) -> None:
+        """Neighbours are told, now and a few times more."""
+        self._announcer.announce(elastic for elastic, _ in pairs)
