@@ -6,6 +6,7 @@ from typing import Any, Final
 from viewserver.model.faults import Fault, Pointer
 from viewserver.model.network import Network
 from viewserver.model.objects import CLASSES, Key, Kind, Object, to_wire
+from viewserver.model.partial import UNREAD
 from viewserver.model.places import Place
 from viewserver.model.updates import Operation, Parsed, parse_value, wrong_id
 
@@ -40,8 +41,8 @@ class Draft:
             self.fault(place.at, f"{kind} {key} stands in the document twice")
             return None
         self.places[kind, key] = place
-        value, wrong = parse_value(kind, key, wire, (kind, key, "value"))
         message = wrong_id(kind, key)
+        value, wrong = parse_value(kind, UNREAD if message else key, wire, (kind, key, "value"))
         if message:
             self.fault((kind, key, "id"), message)
         self._faults += wrong
