@@ -7,7 +7,7 @@ whatever the size of the cloud. What happened between two looks is told together
     hello        {"epoch", "revision", "at"}          first, and whenever history was rewound: forget what you know
     nodes        {"set": [node, …], "gone": [name, …]}   all of them after hello, then those that changed
     revision     {"revision", "epoch", "at", "actor", "objects", "operations", "affected", "nodes", "caused_by"}
-    progress     {"revision", "affected", "applied", "ms": {"p50", "p90", "p99", "max"}}
+    progress     {"revision", "affected", "applied", "ms": {"p50", "p90", "p99", "max"}, "exceptions": [name, …]}
     convergence  as GET /v1/convergence answers it, with the fences that wait, and for how long Postgres has been away
 """
 
@@ -68,7 +68,7 @@ class Events:
         self._epoch = replica.held.epoch
         self._revision = replica.held.revision
         self._nodes: dict[str, dict[str, Any]] = {}
-        self._applied: dict[int, tuple[int, int]] = {}
+        self._applied: dict[int, tuple[int, int, list[str]]] = {}
         self._summary: dict[str, Any] = {}
         self._summary_at = 0.0
 
@@ -164,13 +164,18 @@ class Events:
 
     def _progress(self) -> Iterator[bytes]:
         """Changes that spread further since the last look."""
-        counts = self.replica.spreads.counts()
-        for revision, count in counts.items():
+        exceptions = self.replica.exceptions()
+        now = {
+            revision: (*count, exceptions.get(revision, []))
+            for revision, count in self.replica.spreads.counts().items()
+        }
+        for revision, count in now.items():
             if self._applied.get(revision) != count:
                 spread = self.replica.spreads[revision]
                 assert spread is not None
-                yield _event("progress", {"revision": revision, **spread.to_wire()})
-        self._applied = counts
+                body = {"revision": revision, **spread.to_wire(), "exceptions": exceptions.get(revision, [])}
+                yield _event("progress", body)
+        self._applied = now
 
     def _convergence(self, standings: list[Standing], *, always: bool) -> bytes:
         """Lag grows by itself, and is told once a second for that; the rest when it changes."""

@@ -212,6 +212,21 @@ class Replica:
         told = self.told.get(node)
         return told.applied if told is not None and told.epoch == self.held.epoch else 0
 
+    def exceptions(self) -> dict[int, list[str]]:
+        """By change, of those whose spread is kept: nodes that applied it, but had to close an object which it touched."""
+        found: dict[int, list[str]] = {}
+        for node, told in self.told.items():
+            if told.state == "rejected" or not told.failures or told.epoch != self.held.epoch:
+                continue
+            failed = {failure.object for failure in told.failures}
+            for revision in self.spreads.counts():
+                recent = self.recent.get(revision)
+                if recent is None or revision > told.applied or failed.isdisjoint(recent.touched):
+                    continue
+                if node in recent.affected:
+                    found.setdefault(revision, []).append(node)
+        return found
+
     def silent(self, node: str) -> bool:
         if node in self._open:
             return False

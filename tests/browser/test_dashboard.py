@@ -114,6 +114,7 @@ def test_a_rejected_node_shows_the_object_and_the_reason(page, three, agents):
     agents.obeys["nc-3"] = {"state": "degraded", "failures": [failure]}
     three.update(group("sg-web", 80, 8082), wait=False)
     page.until(lambda: "degraded" in page.rows("#attention")[0], "degraded")
+    page.until(lambda: "closed on nc-3" in page.rows("#changes")[0], "the change has an exception")
 
 
 def test_a_change_tells_of_each_node(page, three):

@@ -45,13 +45,18 @@ async def list_updates(
     before: Annotated[int | None, Query(ge=1, lt=2**63, description="Only revisions below this one.")] = None,
     limit: Annotated[int, Query(ge=1, le=1000)] = 50,
 ) -> Json:
-    """`summary`: how many nodes it affects (those that were seen, or host an instance), how many have applied it, and after
-    how many milliseconds; null for an older change, whose own page knows."""
+    """`summary`: how many nodes it affects (those that were seen, or host an instance), how many have applied it, after how
+    many milliseconds, and which had to close an object of it (`exceptions`); null for an older change: its own page knows."""
     caller.may("operator")
     async with server.database.begin() as conn:
         changes = await changes_page(conn, before, limit)
     more = changes[-1].revision if len(changes) == limit and changes[-1].revision > 1 else None
-    return Json({"updates": [_listed_wire(server, change) for change in changes], "next_before": more})
+    exceptions = server.replica.exceptions()
+    listed = [
+        {**_change_wire(change), "summary": _summary_wire(server, change, exceptions.get(change.revision, []))}
+        for change in changes
+    ]
+    return Json({"updates": listed, "next_before": more})
 
 
 @router.get("/v1/updates/{revision}", summary="One change: who, when, what, and where it is in force")
@@ -147,9 +152,10 @@ def _change_wire(change: Change) -> dict[str, Any]:
     }
 
 
-def _listed_wire(server: Server, change: Change) -> dict[str, Any]:
-    spread = server.replica.spreads[change.revision] if change.epoch == server.replica.held.epoch else None
-    return {**_change_wire(change), "summary": spread.to_wire() if spread is not None else None}
+def _summary_wire(server: Server, change: Change, exceptions: list[str]) -> dict[str, Any] | None:
+    replica = server.replica
+    spread = replica.spreads[change.revision] if change.epoch == replica.held.epoch else None
+    return {**spread.to_wire(), "exceptions": exceptions} if spread is not None else None
 
 
 STALE_AFTER_S = 3.0

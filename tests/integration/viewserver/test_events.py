@@ -129,6 +129,24 @@ async def test_what_a_node_rejects_and_a_node_that_goes_are_told(cloud):
         await until(lambda: "nc-3" not in heard.nodes(), "it is gone")
 
 
+async def test_a_change_whose_object_a_node_had_to_close_has_an_exception(cloud):
+    await cloud.apply(*NODES)
+    failure = {"object": "groups/sg-web", "stage": "ruleset", "reason": "no memory"}
+
+    def exceptions(heard, revision):
+        return [one["exceptions"] for one in heard.bodies("progress") if one["revision"] == revision][-1:]
+
+    async with listening(cloud) as heard:
+        revision = (await cloud.update(changed("sg-web", ingress=[])))["revision"]
+        await cloud.report("nc-1", (await cloud.view("nc-1")).headers["etag"], "degraded", failures=[failure])
+        await until(lambda: exceptions(heard, revision) == [["nc-1"]], "an exception")
+        listed = (await cloud.admin.get("/v1/updates?limit=1")).json()["updates"][0]
+        assert listed["summary"]["exceptions"] == ["nc-1"]
+        other = {**failure, "object": "groups/sg-app"}
+        await cloud.report("nc-1", (await cloud.view("nc-1")).headers["etag"], "degraded", failures=[other])
+        await until(lambda: exceptions(heard, revision) == [[]], "that is no object of this change")
+
+
 async def test_silence_is_told_though_nothing_happens(database_url, tmp_path):
     async with serving(database_url, tmp_path, silence_grace_s=0.3, start_grace_s=0.0) as server:
         await server.cloud()

@@ -193,7 +193,8 @@ function drawHeadline(all, worst, changes, now) {
   document.title = `${worst.length ? `(${worst.length}) ` : ""}Verge`;
   by("cloud").dataset.mood = worst.length ? "bad" : "good";
   speak(worst.length ? `${text}. ${why}` : text.replace(/ revision \d+/, ""));
-  const last = changes.find((change) => change.summary?.affected && change.summary.applied >= change.summary.affected);
+  const last = changes.find(({ summary }) =>
+    summary?.affected && summary.applied >= summary.affected && !summary.exceptions?.length);
   drawFigures([
     ["Converged", percent(done, mattering.length), `${done} of ${plural(mattering.length, "node")}`],
     ["Head revision", String(head), `epoch ${cloud.summary.epoch}`],

@@ -3,13 +3,16 @@
 import { clock, duration, plural, some } from "./format.js";
 import { by, cell, el, keyed, since } from "./dom.js";
 
+/** A withdrawal is how the server notes a fence; the address that it is about is moved beside it. */
+const told = (operations) => operations.filter((one) => one.kind !== "withdrawal");
+
 /** From a row of GET /v1/updates; an event `revision` has this shape already. */
 export const listed = (row) => ({
   revision: row.revision,
   at: row.at,
   actor: row.actor,
-  objects: row.operations.map((one) => `${one.op === "delete" ? "−" : ""}${one.kind}s/${one.id}`),
-  operations: row.operations.length,
+  objects: told(row.operations).map((one) => `${one.op === "delete" ? "−" : ""}${one.kind}s/${one.id}`),
+  operations: told(row.operations).length,
   affected: row.affected.length,
   nodes: row.affected.slice(0, 12),
   caused_by: row.caused_by,
@@ -49,7 +52,7 @@ function row(change, nodes, open) {
 
 export function what(change) {
   const names = some(change.objects.map((name) => name.replace(/^(−?)[^/]*\//, "$1")), 2, change.operations);
-  return change.caused_by ? `${names} (completes ${change.caused_by})` : names;
+  return change.caused_by ? `lifts the fence of revision ${change.caused_by}${names && `, ${names}`}` : names;
 }
 
 /** Those of the affected nodes that have not applied it, as far as they are named. */
@@ -62,12 +65,14 @@ function inForce(change, nodes) {
   if (!summary) return [plural(change.affected, "node"), el("span", { class: "hint" }, " open it to see")];
   if (!summary.affected) return ["no node that was ever seen"];
   const done = summary.applied >= summary.affected;
+  const except = summary.exceptions ?? [];
   const late = missing(change, nodes);
-  const names = done ? (change.affected <= 3 ? change.nodes.join(", ") : "")
+  const names = except.length ? "" : done ? (change.affected <= 3 ? change.nodes.join(", ") : "")
     : late.length ? `not ${some(late, 3, Math.max(late.length, summary.affected - summary.applied))}` : "";
   return [
-    el("progress", { value: summary.applied, max: summary.affected, "aria-hidden": "true", class: done ? "done" : null }),
+    el("progress", { value: summary.applied, max: summary.affected, "aria-hidden": "true", class: except.length ? "part" : done ? "done" : null }),
     ` ${summary.applied} of ${plural(summary.affected, "node")}`,
     names ? el("span", { class: "hint" }, ` ${names}`) : null,
+    except.length ? el("span", { class: "exception" }, ` ! object closed on ${some(except, 3)}`) : null,
   ];
 }

@@ -97,7 +97,8 @@ function ofChange(change) {
     table("Nodes, the slowest first", [["Node"], ["Told", "number"], ["In force", "number"], ["By the node’s own clock"]],
       nodes.map(([name, one]) => [name, one && duration(one.told_ms), one ? duration(one.ms) : "not yet", stages(one?.timings_ms) || null])),
     table("Operations", [["Kind"], ["Object"], ["Operation"]], change.operations.slice(0, 200).map((one) =>
-      [one.kind, one.id, one.after == null ? "delete" : "put"])),
+      one.kind === "withdrawal" ? ["fence", one.id, one.after == null ? "lifted" : "put up"]
+        : [one.kind, one.id, one.after == null ? "delete" : "put"])),
     change.operations.length > 200 ? el("p", { class: "hint" }, `and ${change.operations.length - 200} more`) : null,
   ].filter(Boolean);
 }
