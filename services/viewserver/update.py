@@ -19,6 +19,7 @@ from prometheus_client import Histogram
 
 from viewserver.compile.derived import Derived
 from viewserver.compile.difference import difference
+from viewserver.compile.placement import touched_nodes
 from viewserver.errors import HeadMoved, InUse, KeyReused, Malformed, NotReady
 from viewserver.follow import Follower
 from viewserver.model import fences
@@ -69,6 +70,8 @@ class Answer:
     """Nodes whose view it changes."""
     warnings: tuple[dict[str, str], ...] = ()
     """Pointer and message of what the author of an imported document ought to know."""
+    concerned: tuple[str, ...] = ()
+    """Of an update that changed nothing: the nodes that see what it speaks of."""
     commit_ms: float = field(default=0.0, compare=False)
     """From the request's turn to the commit."""
 
@@ -185,6 +188,8 @@ class Outcome:
     """The cloud's objects, and the withdrawals that follow from them."""
     derived: Derived
     affected: tuple[str, ...]
+    concerned: tuple[str, ...] = ()
+    """Where nothing changed: the nodes that see the objects named."""
 
 
 def evaluate(base: Derived, parsed: Parsed | Lift, revision: int, applied: fences.Applied) -> Outcome:
@@ -200,6 +205,9 @@ def evaluate(base: Derived, parsed: Parsed | Lift, revision: int, applied: fence
         network = fences.consequences(before, result.network, result.changed, revision, applied)
         addresses = fences.moved(before, network, result.changed)
         changed = [*result.changed, *fences.differences(before, network, addresses)]
+        if not changed:
+            named: list[Key] = [(one.kind, one.id) for one in parsed.operations]
+            return Outcome((), base, (), tuple(sorted(touched_nodes(before, before, named))))
     keys: list[Key] = [(item.kind, item.id) for item in changed]  # type: ignore[misc]
     derived, affected = base.advance(network, keys)
     return Outcome(tuple(changed), derived, affected)

@@ -1,11 +1,12 @@
 """Wait until a change is in force on the nodes it affects, or until the deadline."""
 
 import time
+from collections.abc import Awaitable, Callable
 from dataclasses import replace
 
 from viewserver.api.context import Server
 from viewserver.errors import UnknownObject
-from viewserver.model.convergence import Barrier, barrier
+from viewserver.model.convergence import Barrier, barrier, settled
 from viewserver.replica import PROGRESS, Recent, Replica
 from viewserver.store.changes import read_change
 from viewserver.waiting import until
@@ -20,20 +21,38 @@ async def wait_for(
     """
     replica = server.replica
 
-    def over() -> bool:
-        return time.monotonic() >= deadline or replica.progress.closed
+    async def look() -> Barrier | None:
+        recent = await find(server, revision)
+        return None if recent is None else _now(replica, recent, quorum=quorum, allow_degraded=allow_degraded)
 
+    found = await _wait(replica, look, deadline)
+    if found is None:
+        raise UnknownObject(f"revision {revision} does not exist; the head is {replica.held.revision}")
+    return found
+
+
+async def wait_settled(server: Server, revision: int, nodes: tuple[str, ...], deadline: float) -> Barrier:
+    """For an update that changed nothing: wait until these nodes have applied their views, or until the deadline."""
+    replica = server.replica
+
+    async def look() -> Barrier:
+        return settled(revision, replica.facts(nodes), replica.clock.now())
+
+    found = await _wait(replica, look, deadline)
+    assert found is not None
+    return found
+
+
+async def _wait(replica: Replica, look: Callable[[], Awaitable[Barrier | None]], deadline: float) -> Barrier | None:
+    """What `look` finds: as soon as it has converged, or at the deadline, or when the server stops."""
     replica.barriers += 1
     try:
         while True:
             with replica.progress.ticket(PROGRESS) as ticket:
-                recent = await find(server, revision)
-                if recent is not None:
-                    found = _now(replica, recent, quorum=quorum, allow_degraded=allow_degraded)
-                    if found.converged or over():
-                        return found
-                elif over():
-                    raise UnknownObject(f"revision {revision} does not exist; the head is {replica.held.revision}")
+                found = await look()
+                over = time.monotonic() >= deadline or replica.progress.closed
+                if over or (found is not None and found.converged):
+                    return found
                 await until(ticket, deadline - time.monotonic())
     finally:
         replica.barriers -= 1

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 from fastapi import Header, Query, Request
 
-from viewserver.api.barrier import wait_for
+from viewserver.api.barrier import wait_for, wait_settled
 from viewserver.api.context import Json, Server
 from viewserver.credentials import Caller
 from viewserver.errors import Malformed
@@ -66,7 +66,11 @@ async def answer_to(
     answer = await server.updates.commit(update)
     wire = always | answer.to_wire()
     if wait is not None:
-        barrier = await wait_for(server, answer.revision, began + min(patience, server.settings.max_wait_s))
+        deadline = began + min(patience, server.settings.max_wait_s)
+        if answer.changed:
+            barrier = await wait_for(server, answer.revision, deadline)
+        else:
+            barrier = await wait_settled(server, answer.revision, answer.concerned, deadline)
         wire |= barrier.to_wire() | {"affected": wire["affected"]}
     headers = {
         "verge-revision": f"{answer.epoch}.{answer.revision}",

@@ -155,6 +155,17 @@ class Barrier:
         }
 
 
+def settled(revision: int, nodes: Iterable[Facts], now: datetime) -> Barrier:
+    """For an update that changed nothing at `revision`: whether these nodes, which what it says concerns, have applied
+    their views. Says no while the earlier change that made things so is not in force."""
+    found = [(facts, standing(facts, now)) for facts in nodes]
+    mattering = [(facts, state) for facts, state in found if state.matters]
+    late = tuple(state for facts, state in mattering if facts.applied < facts.version)
+    unseen = tuple(facts.node for facts, state in found if not state.matters)
+    applied = len(mattering) - len(late)
+    return Barrier(revision, not late, len(mattering), applied, late, (), unseen)
+
+
 def barrier(
     revision: int,
     affected: Iterable[Facts],
