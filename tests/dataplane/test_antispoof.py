@@ -25,6 +25,7 @@ from tests.dataplane.cloud import Cloud
 from tests.unit.nodeagent.wires import group, rule
 
 OPEN = "sg-open"
+NODE = "10.111.0.101"
 LAST = b"honest and last"
 
 
@@ -140,8 +141,9 @@ def test_a_vm_sends_as_itself_only(cloud: Cloud, flat: Lab, vms: list[Vm], recei
             "eth0",
             ethernet(victim.mac, sender.mac, IPV4, datagram(str(sender.ip), str(victim.ip), payload=LAST)),
         )
-        body = arp(ARP_REQUEST, sender.mac, sender.ip, NOWHERE, GATEWAY) + bytes(18) + LAST
-        send_frame(sender.host, "eth0", ethernet(BROADCAST, sender.mac, ARP, body))
+        for target in (GATEWAY, NODE):  # the one is across the bridge, the other is the host
+            body = arp(ARP_REQUEST, sender.mac, sender.ip, NOWHERE, target) + bytes(18) + LAST
+            send_frame(sender.host, "eth0", ethernet(BROADCAST, sender.mac, ARP, body))
         assert captures["the victim"].wait_for(lambda frame: LAST in frame.raw)
         assert captures["the router"].wait_for(lambda frame: LAST in frame.raw)
         assert captures["the host"].wait_for(lambda frame: LAST in frame.raw)

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from lab.host import Host
 from nodeagent.kernel import KernelRefused
+from nodeagent.kernel.links import HostLinks
 from nodeagent.kernel.ruleset import KernelRuleset
 from nodeagent.nft.changes import (
     AddChain,
@@ -27,9 +28,10 @@ from nodeagent.nft.changes import (
     Remove,
 )
 from nodeagent.state import ownership
+from nodeagent.state.host import Identity
 from nodeagent.state.rule import ACCEPT, DROP, Dispatch, Field, Goto, Jump, KeyType, equals, rule, within
 from nodeagent.state.ruleset import Hook, Map, Observed, Set, Span
-from tests.dataplane.cloud import Node
+from tests.dataplane.cloud import FACTS, Node
 from tests.dataplane.seen import observed, policy
 from tests.unit.nodeagent.fake_nft import FakeNft, Refused
 from tests.unit.nodeagent.policy import wires
@@ -49,6 +51,15 @@ def host() -> Iterator[Host]:
     host.delete()
 
 
+def identity(host: Host) -> Identity:
+    with host.entered():
+        links = HostLinks(FACTS)
+        try:
+            return links.read().identity
+        finally:
+            links.close()
+
+
 # -- the plan and the fake against the kernel
 
 
@@ -58,7 +69,7 @@ def test_the_kernel_takes_every_plan_and_holds_what_the_fake_holds(
     host: Host, path: list[tuple[dict[str, Any], bool]]
 ) -> None:
     host.nft("flush ruleset")
-    node, fake = Node(host), FakeNode()
+    node, fake = Node(host), FakeNode(identity(host))
     node.apply(None)
     fake.become(None)
     for wire, forgetful in path:

@@ -15,6 +15,7 @@ from tests.unit.nodeagent.wires import group, instance, rule, view
 
 FACTS = HostFacts("br0", "br0")
 LOCAL = (1, 2, 3)
+ELASTIC = ("10.111.200.1", "10.111.200.2")
 GROUPS = ("sg-a", "sg-b", "sg-c")
 PEERS = ("10.111.101.1", "10.111.101.2", "10.111.101.200", "192.0.2.5", "192.0.2.133", "0.0.0.0", "255.255.255.255")
 CIDRS = ("0.0.0.0/0", "192.0.2.0/24", "192.0.2.128/25", "192.0.2.5/32", "10.0.0.0/8", "10.111.101.2/32")
@@ -43,9 +44,14 @@ def rules(draw: st.DrawFn) -> dict[str, Any]:
 
 @st.composite
 def wires(draw: st.DrawFn) -> dict[str, Any]:
+    elastic = draw(st.permutations([None, None, *ELASTIC]))
     member_sets = {name: draw(st.lists(st.sampled_from(PEERS), unique=True)) for name in GROUPS}
     return {
-        "instances": {f"i-{n}": instance(n, draw(st.lists(st.sampled_from(GROUPS), unique=True))) for n in LOCAL},
+        "instances": {
+            f"i-{n}": instance(n, draw(st.lists(st.sampled_from(GROUPS), unique=True)), elastic_ip=elastic[n])
+            for n in LOCAL
+        },
+        "public_ips": [f"{ELASTIC[0]}-{ELASTIC[-1]}"],
         "groups": {
             name: group(*draw(st.lists(rules(), max_size=4)), egress=draw(st.none() | st.lists(rules(), max_size=3)))
             for name in GROUPS

@@ -12,7 +12,7 @@ from nodeagent.plan.difference import HandlesUnknown
 from nodeagent.plan.host import FilterBridge, SilencePort
 from nodeagent.plan.plan import Plan, plan
 from nodeagent.state import generations, ownership
-from nodeagent.state.host import Links, Port
+from nodeagent.state.host import Identity, Links, Port
 from nodeagent.state.ruleset import Observed, SeenChain, SeenRule, SeenTable
 from tests.unit.nodeagent.fake_nft import FakeNft
 from tests.unit.nodeagent.policy import FACTS, LOCAL, PEERS, allowed, messages, wires
@@ -26,8 +26,9 @@ SETTLED = Links(bridge_filtered=True)
 class Node:
     """Views in, plans carried out on the fake."""
 
-    def __init__(self) -> None:
+    def __init__(self, identity: Identity = Identity()) -> None:  # noqa: B008 - frozen
         self.kernel = FakeNft()
+        self.identity = identity
         self.believed: Observed = {}
         self.memo = Memo()
         self.clock = 0
@@ -37,7 +38,7 @@ class Node:
         if forgetful:
             self.believed, self.memo = self.kernel.observed(), Memo()
         self.clock += 1
-        target = desired(wanted, FACTS, self.memo)
+        target = desired(wanted, FACTS, self.memo, identity=self.identity)
         try:
             made = plan(self.believed, SETTLED, target, self.clock)
         except HandlesUnknown:
