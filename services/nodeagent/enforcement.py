@@ -81,6 +81,8 @@ class Enforcement:
         """Ports that have had their settings."""
         self._refused: frozenset[str] = frozenset()
         """What of the host could not be set: it is in the outcome, and no news each second."""
+        self._opened: tuple[object, ...] | None = None
+        """What the settings behind the ruleset were last made for; None: they are to be looked at."""
         self._is_first = True
 
     def apply(self, view: View | None, *, clock_seconds: int) -> Outcome:
@@ -104,7 +106,7 @@ class Enforcement:
 
     def resync(self, view: View | None, *, clock_seconds: int) -> Outcome:
         """Like `apply`, after reading back everything that is ours."""
-        self._believed = None
+        self._believed = self._opened = None
         if self.dnsmasq:
             self.dnsmasq.doubt()
         return self.apply(view, clock_seconds=clock_seconds)
@@ -147,7 +149,7 @@ class Enforcement:
         cut = self._hand_over(view, wanted, before, failures)
         opened = self._open(links, wanted, failures)
         clock.lap("apply")
-        readiness = self._readiness(wanted, self._links.read())
+        readiness = self._readiness(wanted, self._links.read() if opened else links)
         clock.lap("verify")
         if cannot:
             why = Failure("view", "links", cannot)
@@ -266,7 +268,14 @@ class Enforcement:
         return taken, failures
 
     def _open(self, links: Links, wanted: Desired, failures: list[Failure]) -> tuple[str, ...]:
-        return self._take(opening(self._with_settings(links, wanted), wanted, self._facts), failures)
+        """What comes behind it. Where nothing is new, nothing is read: `moved` looks each second."""
+        made_for = (wanted.sysctls, wanted.addresses, wanted.interfaces, links.ports)
+        if made_for == self._opened:
+            return ()
+        before = len(failures)
+        taken = self._take(opening(self._with_settings(links, wanted), wanted, self._facts), failures)
+        self._opened = made_for if len(failures) == before else None
+        return taken
 
     def _with_settings(self, links: Links, wanted: Desired) -> Links:
         return replace(links, sysctls=self._links.sysctls(one.name for one in wanted.sysctls))
