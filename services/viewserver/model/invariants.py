@@ -67,6 +67,7 @@ class _Scope:
         self.before = before
         self.after = after
         self.unread = unread
+        self._ports: dict[str, dict[str | None, list[str]]] = {}
 
     def exists(self, key: Key) -> bool:
         return key in self.after.objects or key in self.unread
@@ -74,6 +75,17 @@ class _Scope:
     def sure(self, key: Key) -> bool:
         """Exists and was read in full: what it says can be held against others."""
         return key in self.after.objects and key not in self.unread
+
+    def ports_at(self, node: str) -> dict[str | None, list[str]]:
+        """The instances that are or will be there, by their port's name; worked out once for each node that is touched."""
+        known = self._ports.get(node)
+        if known is None:
+            known = self._ports[node] = {}
+            for key in self.after.at_node.get(node, {}):
+                held = self.after.instance(key)
+                if held is not None:
+                    known.setdefault(held.interface, []).append(key)
+        return known
 
     def others_with_ip(self, address: IPv4Address, instance: str) -> list[str]:
         found = {network.by_private_ip.get(address) for network in (self.before, self.after)} - {None, instance}
@@ -225,9 +237,8 @@ def _edges(subnet: IPv4Network) -> tuple[IPv4Address, ...]:
 def _interface(scope: _Scope, key: str, value: Instance, here: Pointer) -> Iterator[Fault]:
     """A port's name is unique on every node where the instance is, or is going to be."""
     for node in {value.node, value.migrating_to} - {None}:
-        for other in scope.after.at_node.get(cast(str, node), {}):
-            held = scope.after.instance(other)
-            if other != key and held is not None and held.interface == value.interface:
+        for other in scope.ports_at(cast(str, node)).get(value.interface, ()):
+            if other != key:
                 yield Fault((*here, "interface"), f"{value.interface} is instance {other}'s interface on node {node}")
 
 
