@@ -72,8 +72,10 @@ class Credentials:
             )
         await credentials.reload()
         if not any(caller.role == "admin" for caller in credentials._callers.values()):
-            _, token = await credentials.add("admin", name="first admin")
+            # Written before it is valid: dying in between leaves a file that the next start replaces, not a locked door.
+            token = _new_token()
             _write_secret(settings.data_dir / "admin.token", token + "\n")
+            await credentials.add("admin", name="first admin", token=token)
         return credentials
 
     async def reload(self) -> None:
@@ -91,10 +93,13 @@ class Credentials:
             raise Unauthenticated("this token is not known, or was revoked")
         return caller
 
-    async def add(self, role: Role, node: str | None = None, name: str | None = None) -> tuple[str, str]:
+    async def add(
+        self, role: Role, node: str | None = None, name: str | None = None, token: str | None = None
+    ) -> tuple[str, str]:
         """A new token: (its id, the token itself, which is kept nowhere)."""
+        token = token or _new_token()
         while True:
-            token_id, token = f"t-{secrets.token_hex(6)}", f"verge_{secrets.token_urlsafe(32)}"
+            token_id = f"t-{secrets.token_hex(6)}"
             try:
                 async with self.database.begin() as conn:
                     await add_token(conn, token_id, role, self._hash(token), node=node, name=name)
@@ -126,6 +131,10 @@ class Credentials:
 
     def _hash(self, token: str) -> bytes:
         return hmac.digest(self._key, token.encode(), sha256)
+
+
+def _new_token() -> str:
+    return f"verge_{secrets.token_urlsafe(32)}"
 
 
 def _caller(token: StoredToken) -> Caller:

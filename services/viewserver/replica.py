@@ -123,8 +123,10 @@ class Replica:
         self._pending.clear()
         self._rendered.clear()
         self.known_etags.clear()
+        now = self.clock.now()
         for node in held.derived.digests:
             self._remember_etag(node)
+            self._pending[node].append(Pending(held.versions.get(node, 0), now))
         self.views.wake(everyone)
         self.progress.wake([PROGRESS])
 
@@ -169,6 +171,11 @@ class Replica:
             if then is not None:
                 return base, etag, orjson.dumps(difference(then, self.held.derived, node))
         return None
+
+    def committed_at(self, revision: int) -> str | None:
+        """By Postgres's clock; None for a change that this replica no longer has in memory."""
+        recent = self.recent.get(revision)
+        return recent.at.isoformat() if recent is not None else None
 
     def told_at(self, node: str, revision: int) -> datetime | None:
         """When this replica first gave the node a view at or past this revision; None if it did not, or long ago."""

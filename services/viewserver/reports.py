@@ -29,6 +29,8 @@ class Reports:
         self.database = database
         self.replica = replica
         self._waiting: list[tuple[NewReport, asyncio.Future[None] | None]] = []
+        self._alone: list[tuple[NewReport, asyncio.Future[None] | None]] = []
+        """Reports of a batch that could not be stored for a reason of its own."""
         self._work = asyncio.Event()
         self.stored: Counter[str] = Counter()
         """How many reports of each state were stored here."""
@@ -75,7 +77,11 @@ class Reports:
         while True:
             await self._work.wait()
             self._work.clear()
-            batch, self._waiting = self._waiting, []
+            if self._alone:
+                batch, self._alone = self._alone[:1], self._alone[1:]
+                self._work.set()
+            else:
+                batch, self._waiting = self._waiting, []
             if not batch:
                 continue
             try:
@@ -87,6 +93,14 @@ class Reports:
                 failing = True
                 self._keep(batch)
                 await asyncio.sleep(RETRY_S)
+                self._work.set()
+                continue
+            except Exception:
+                log.exception("a batch of %d reports cannot be stored", len(batch))
+                if len(batch) > 1:  # find the one that cannot: the others are tried one by one
+                    self._alone = [*batch, *self._alone]
+                elif batch[0][1] is not None and not batch[0][1].done():
+                    batch[0][1].set_exception(NotReady("the report cannot be stored; it is in the server's log"))
                 self._work.set()
                 continue
             failing = False

@@ -52,7 +52,10 @@ Check = Callable[[Network], Parsed | Lift]
 @dataclass(frozen=True, slots=True)
 class Request:
     actor: str
+    """How the change record names who asked."""
     operations: Check
+    key_scope: str = ""
+    """Whose idempotency keys these are: the token's id, since two tokens may have one name."""
     idempotency_key: str | None = None
     body_digest: bytes = b""
     if_match: int | None = None
@@ -72,6 +75,8 @@ class Answer:
     """Pointer and message of what the author of an imported document ought to know."""
     concerned: tuple[str, ...] = ()
     """Of an update that changed nothing: the nodes that see what it speaks of."""
+    committed_at: str | None = None
+    """When that revision was committed, by Postgres's clock (RFC 3339); None where its record is long gone."""
     commit_ms: float = field(default=0.0, compare=False)
     """From the request's turn to the commit."""
 
@@ -80,14 +85,16 @@ class Answer:
             "revision": self.revision,
             "epoch": self.epoch,
             "changed": self.changed,
+            "affected_nodes": len(self.affected),
             "affected": list(self.affected),
+            "committed_at": self.committed_at,
         }
         return wire | ({"warnings": list(self.warnings)} if self.warnings else {})
 
     @classmethod
     def from_wire(cls, wire: dict[str, Any]) -> "Answer":
         lists = {name: tuple(wire.get(name, ())) for name in ("affected", "warnings")}
-        return cls(**{**wire, **lists})
+        return cls(**{name: value for name, value in wire.items() if name != "affected_nodes"} | lists)
 
 
 class Updates:
@@ -118,7 +125,7 @@ class Updates:
             if (base.epoch, base.revision) != (head.epoch, head.revision):
                 raise NotReady("this replica cannot reach the head of the change records; try again")
             if request.idempotency_key is not None:
-                known = await recall(conn, request.actor, request.idempotency_key)
+                known = await recall(conn, request.key_scope, request.idempotency_key)
                 if known is not None:
                     if known.body_digest != request.body_digest:
                         raise KeyReused("this Idempotency-Key came with another request before")
@@ -129,15 +136,22 @@ class Updates:
             outcome = evaluate(base.derived, asked, head.revision + 1, replica.applied)
             change, warnings = None, _warnings(asked)
             answer = Answer(head.revision, head.epoch, changed=False, affected=(), warnings=warnings)
+            answer = replace(answer, concerned=outcome.concerned, committed_at=replica.committed_at(head.revision))
             if outcome.changed:
                 record = NewChange(request.actor, outcome.changed, outcome.affected, request.caused_by)
                 change = await append(conn, head, record)
                 removed = [item.id for item in outcome.changed if item.kind == "node" and item.after is None]
                 if removed:
                     await forget_reports(conn, removed)
-                answer = replace(answer, revision=change.revision, changed=True, affected=outcome.affected)
+                answer = replace(
+                    answer,
+                    revision=change.revision,
+                    changed=True,
+                    affected=outcome.affected,
+                    committed_at=change.at.isoformat(),
+                )
             if request.idempotency_key is not None:
-                await remember(conn, request.actor, request.idempotency_key, request.body_digest, answer.to_wire())
+                await remember(conn, request.key_scope, request.idempotency_key, request.body_digest, answer.to_wire())
         took = (time.monotonic() - began) * 1000
         if change is not None:
             if replica.held is base:
@@ -169,6 +183,7 @@ class Updates:
             "revision": held.revision,
             "epoch": held.epoch,
             "changed": bool(outcome.changed),
+            "affected_nodes": len(outcome.affected),
             "affected": list(outcome.affected),
             "dry_run": True,
             "views": {node: difference(held.derived, outcome.derived, node) for node in outcome.affected},

@@ -178,8 +178,8 @@ def _take_report(server: Server, node: str, applied: str | None) -> None:
         server.reports.check(node, report)
     except UnknownObject:
         return
-    if told is not None and (told.epoch, told.applied, told.state) == (etag.epoch, etag.version, "applied"):
-        return
+    if told is not None and (told.epoch, told.applied) == (etag.epoch, etag.version) and told.state != "rejected":
+        return  # nothing new; and what a report said of this version beside, a header does not take back
     server.reports.submit(node, report)
 
 

@@ -61,9 +61,10 @@ async def put_object(
     caller.may("cloud")
     kind = _kind(collection, id)
     body = await read_body(request, server.settings.max_body_bytes)
-    value, faults = parse_value(kind, id, parse_json(body), ("value",))
+    wire = parse_json(body)
+    value, faults = parse_value(kind, id, wire, ("value",))
     parsed = Parsed(
-        (Operation(kind, id, value),) if value is not None else (),
+        (Operation(kind, id, value, wire=wire),) if value is not None else (),
         tuple(faults),
         frozenset(fault.pointer for fault in faults),
         frozenset({(kind, id)}) if faults else frozenset(),

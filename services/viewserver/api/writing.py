@@ -37,7 +37,7 @@ def update_of(
     if idempotency_key is not None and not (idempotency_key and idempotency_key.isprintable()):
         raise Malformed((Fault(("header", "idempotency-key"), "must be 1 to 255 printable characters"),))
     digest = hashlib.sha256(f"{request.method} {request.url.path}\n".encode() + body).digest()
-    return Update(caller.actor, operations, idempotency_key, digest, _revision(if_match))
+    return Update(caller.actor, operations, caller.token_id, idempotency_key, digest, _revision(if_match))
 
 
 def _revision(if_match: str | None) -> int | None:
@@ -73,6 +73,7 @@ async def answer_to(
             barrier = await wait_settled(server, answer.revision, answer.concerned, deadline)
         wire |= barrier.to_wire() | {"affected": wire["affected"]}
     headers = {
+        "location": f"/v1/updates/{answer.revision}",
         "verge-revision": f"{answer.epoch}.{answer.revision}",
         "etag": f'"{answer.revision}"',
         "server-timing": f"commit;dur={answer.commit_ms:.2f}",

@@ -154,12 +154,15 @@ class _Broadcast:
             "subnet": (*cluster.subnet.at, "property[@name='subnet']"),
             "gateway": (*cluster.subnet.at, "property[@name='gateway']"),
         }
-        former = self.network.zone(cluster.name)
+        former, settings = self.network.zone(cluster.name), self.network.settings
+        prefix = cluster.mac_prefix or (former.mac_prefix if former else None)
+        if former is not None and former.mac_prefix is None and settings is not None and settings.mac_prefix == prefix:
+            prefix = None  # the document always names it; that it is the network's is said without
         wire = {
             "subnet": str(subnet),
             "gateway": cluster.subnet.gateway,
             "private_ips": self._pool(cluster, subnet, ranges_at),
-            "mac_prefix": cluster.mac_prefix or (former.mac_prefix if former else None),
+            "mac_prefix": prefix,
         }
         self.draft.put("zone", cluster.name, wire, Place(cluster.at, fields, {"private_ips": items}))
         return None

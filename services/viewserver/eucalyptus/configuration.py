@@ -30,10 +30,19 @@ def configuration(wire: Any, network: Network, faults: list[Fault], *, prune: bo
         if zone is None:
             draft.unread("zone", name, Place(("Clusters",)))
         else:
-            draft.put("zone", name, zone.wire, zone.place)
+            draft.put("zone", name, _prefixed(zone.wire, name, document, network), zone.place)
     if prune:
         draft.delete_missing(network, ["zone"], Place(("Clusters",)))
     return draft.parsed()
+
+
+def _prefixed(wire: dict[str, Any], name: str, document: Document, network: Network) -> dict[str, Any]:
+    """A cluster without a MacPrefix has the network's, whether its zone says so in as many words or not."""
+    former = network.zone(name)
+    effective = document.settings.get("mac_prefix", network.settings.mac_prefix if network.settings else None)
+    if wire.get("mac_prefix") is None and former is not None and former.mac_prefix == effective:
+        return {**wire, "mac_prefix": former.mac_prefix}
+    return wire
 
 
 def _settings(draft: Draft, document: Document, network: Network) -> None:

@@ -13,6 +13,8 @@ class Fault:
     message: str
     in_use: bool = False
     """The request is well-formed but takes away what others need: 409, where everything else is 422."""
+    about: str | None = None
+    """The item of the list pointed at that it is about."""
 
     def to_wire(self) -> dict[str, str]:
         return {"pointer": _sayable(pointer_text(self.pointer)), "message": _sayable(self.message)}

@@ -173,7 +173,7 @@ def _group(scope: _Scope, value: SecurityGroup, here: Pointer) -> Iterator[Fault
         named = names(SecurityGroup(value.name, value.account, **{side: getattr(value, side) or ()}))
         for group in sorted(named):
             if not scope.exists(("group", group)):
-                yield Fault((*here, side), f"a rule names security group {group}, which does not exist")
+                yield Fault((*here, side), f"security group {group} does not exist", about=group)
 
 
 def _instance(scope: _Scope, key: str, value: Instance, here: Pointer) -> Iterator[Fault]:
@@ -194,7 +194,7 @@ def _instance(scope: _Scope, key: str, value: Instance, here: Pointer) -> Iterat
         yield Fault((*here, "zone"), f"node {value.node} is in zone {zone_name}, not {value.zone}")
     for group in value.groups:
         if not scope.exists(("group", group)):
-            yield Fault((*here, "groups"), f"security group {group} does not exist")
+            yield Fault((*here, "groups"), f"security group {group} does not exist", about=group)
     yield from _address(scope, key, value, zone_name, here)
     for other in scope.others_with_mac(value.mac, key):
         yield Fault((*here, "mac"), f"{value.mac} is instance {other}'s MAC")

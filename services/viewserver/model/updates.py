@@ -10,7 +10,7 @@ Deleting what does not exist is no fault: an update says what shall be so.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, cast
 
 from pydantic import TypeAdapter, ValidationError
@@ -35,6 +35,8 @@ class Operation:
     """None deletes."""
     at: Pointer = ()
     """Where it stands in the request, for the pointers of its faults."""
+    wire: Any = None
+    """The value as it came: faults in its lists are pointed at where they stand there."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +92,7 @@ def parse(wire: Any, at: Pointer = ("operations",)) -> Parsed:
             if wrong:
                 unread.add((kind, key))
             if value is not None:
-                operations.append(Operation(kind, key, value, here))
+                operations.append(Operation(kind, key, value, here, item["value"]))
         elif len(faults) == before:
             faults.append(Fault((*here, "value"), "is missing"))
             unread.add((kind, key))
@@ -115,10 +117,11 @@ def apply(network: Network, parsed: Parsed) -> Applied | Refused:
     for key, operation in last.items():
         after = after.without(*key) if operation.value is None else after.put(*key, operation.value)
     touched = {key: operation.at for key, operation in last.items()}
+    wires = {(*operation.at, "value"): operation.wire for operation in last.values()}
     faults = [
         *parsed.faults,
         *(
-            fault
+            _at_its_item(fault, wires.get(fault.pointer[:-1]))
             for fault in check(network, after, touched, parsed.unread)
             if not any(fault.pointer[: len(aside)] == aside for aside in parsed.set_aside)
         ),
@@ -126,6 +129,19 @@ def apply(network: Network, parsed: Parsed) -> Applied | Refused:
     if faults:
         return Refused(tuple(located(faults, parsed.places)))
     return Applied(after, tuple(_differences(network, after, list(touched))))
+
+
+def _at_its_item(fault: Fault, wire: Any) -> Fault:
+    """Normal forms are sorted sets; the fault is pointed at where the item stands in the list that came."""
+    if fault.about is None or not isinstance(wire, dict):
+        return fault
+    items = wire.get(str(fault.pointer[-1]))
+    for index, item in enumerate(items if isinstance(items, list) else ()):
+        if item == fault.about:
+            return replace(fault, pointer=(*fault.pointer, index))
+        if isinstance(item, dict) and item.get("group") == fault.about:
+            return replace(fault, pointer=(*fault.pointer, index, "group"))
+    return fault
 
 
 def _differences(before: Network, after: Network, keys: Sequence[Key]) -> list[Recorded]:

@@ -63,7 +63,9 @@ class Database:
             # The statement timeout is Postgres's to keep; this one is for a server that no longer answers at all.
             try:
                 return await connect(self.url, "pool", command_timeout=STATEMENT_TIMEOUT + 10)
-            except asyncpg.PostgresError as error:  # whatever it has against us: without a connection there is no answer
+            except (
+                asyncpg.PostgresError
+            ) as error:  # whatever it has against us: without a connection there is no answer
                 raise asyncpg.CannotConnectNowError(str(error)) from error
 
         self.engine: AsyncEngine = create_async_engine(

@@ -396,15 +396,3 @@ async def test_percentiles_and_zones_are_those_of_the_nodes(cloud):
     assert found["zones"].keys() == {"zone-a", "zone-b"}
     assert found["zones"]["zone-a"]["nodes"]["converged"] == 2
     assert found["zones"]["zone-b"]["lag"]["versions"]["max"] == 2
-
-
-async def test_an_update_that_changes_nothing_is_in_force_only_when_what_made_it_so_is(cloud):
-    await cloud.apply(*NODES)
-    await cloud.update(ONLY_NC_3)
-    again = {"operations": [ONLY_NC_3]}
-    answer = (await cloud.admin.post("/v1/updates?wait=applied&timeout=0.05", json=again)).json()
-    assert (answer["changed"], answer["converged"]) == (False, False)
-    assert [one["node"] for one in answer["laggards"]] == ["nc-3"]
-    await cloud.apply("nc-3")
-    answer = (await cloud.admin.post("/v1/updates?wait=applied&timeout=5", json=again)).json()
-    assert (answer["changed"], answer["converged"]) == (False, True)

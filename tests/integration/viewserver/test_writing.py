@@ -28,10 +28,13 @@ async def test_what_an_update_answers(cloud):
     body = answer.json()
     assert answer.status_code == 200
     assert (body["epoch"], body["revision"], body["changed"], body["affected"]) == (1, 2, True, ["nc-3"])
+    assert body["affected_nodes"] == 1
+    assert answer.headers["location"] == "/v1/updates/2"
     assert answer.headers["verge-revision"] == "1.2"
     assert answer.headers["etag"] == '"2"'
     record = (await cloud.admin.get("/v1/updates/2")).json()
     assert (record["actor"], record["affected"]) == ("first admin", ["nc-3"])
+    assert body["committed_at"] == record["at"]
     ((kind, key, before, after),) = [tuple(one[name] for name in ("kind", "id", "before", "after")) for one in record["operations"]]  # fmt: skip
     assert (kind, key, before["gateway_mode"], after["gateway_mode"]) == ("node", "nc-3", None, "node")
     assert record["nodes"] == {"nc-3": None}
@@ -294,3 +297,18 @@ async def test_without_postgres_a_write_is_503_and_a_view_is_served(cloud, postg
     finally:
         await administer(postgres, f"ALTER DATABASE {name} ALLOW_CONNECTIONS true")
     assert (await cloud.update(*ONE["operations"]))["revision"] == 2
+
+
+FAR = put("instance", "i-new", **instance("nc-3", 40, "sg-idle", zone_net="10.2.0"))
+
+
+async def test_an_update_that_changes_nothing_is_in_force_only_when_what_made_it_so_is(cloud):
+    await cloud.apply("nc-1", "nc-2", "nc-3")
+    await cloud.update(FAR)
+    again = {"operations": [FAR]}
+    answer = (await cloud.admin.post("/v1/updates?wait=applied&timeout=0.05", json=again)).json()
+    assert (answer["changed"], answer["converged"]) == (False, False)
+    assert [one["node"] for one in answer["laggards"]] == ["nc-3"]
+    await cloud.apply("nc-3")
+    answer = (await cloud.admin.post("/v1/updates?wait=applied&timeout=5", json=again)).json()
+    assert (answer["changed"], answer["converged"]) == (False, True)

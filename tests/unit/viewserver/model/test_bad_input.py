@@ -116,9 +116,9 @@ FAULTY = {
     # --- references
     "a node that is not": (changed("i-web", node="nc-9"), f"{V}/node", "node nc-9 does not exist"),
     "a zone that is not": (changed("nc-1", zone="zone-z"), f"{V}/zone", "zone zone-z does not exist"),
-    "a group that is not": (changed("i-web", groups=["sg-web", "sg-none"]), f"{V}/groups", "security group sg-none does not exist"),
-    "an ingress group that is not": (changed("sg-web", ingress=[{"protocol": "all", "group": "sg-none"}]), f"{V}/ingress", "sg-none, which does not exist"),
-    "an egress group that is not": (changed("sg-web", egress=[{"protocol": "all", "group": "sg-none"}]), f"{V}/egress", "sg-none, which does not exist"),
+    "a group that is not": (changed("i-web", groups=["sg-web", "sg-none"]), f"{V}/groups/1", "security group sg-none does not exist"),
+    "an ingress group that is not": (changed("sg-web", ingress=[{"protocol": "all", "group": "sg-none"}]), f"{V}/ingress/0/group", "security group sg-none does not exist"),
+    "an egress group that is not": (changed("sg-web", egress=[{"protocol": "all", "group": "sg-none"}]), f"{V}/egress/0/group", "security group sg-none does not exist"),
     "an instance that is not": (put("elastic_ip", "203.0.113.2", instance="i-none"), f"{V}/instance", "instance i-none does not exist"),
     "nowhere": (changed("i-web", node=None), f"{V}/zone", "is needed while the instance has no node"),
     "in two zones": (changed("i-web", zone="zone-b"), f"{V}/zone", "node nc-1 is in zone zone-a, not zone-b"),
@@ -228,7 +228,7 @@ def test_all_faults_of_one_operation_are_told():
         "colour": 1,
     }
     found = dict(refused({**put("instance", "i-new"), "value": value}))
-    assert found.keys() == {f"{V}/{name}" for name in ("node", "mac", "groups", "groups/1", "account", "private_ip", "colour")}  # fmt: skip
+    assert found.keys() == {f"{V}/{name}" for name in ("node", "mac", "groups/0", "groups/1", "account", "private_ip", "colour")}  # fmt: skip
 
 
 def test_all_faults_of_one_rule_are_told():
