@@ -56,6 +56,8 @@ async def _serve(settings: Settings) -> None:
     from nodeagent.dnsmasq.server import Dnsmasq
     from nodeagent.enforcement import Enforcement
     from nodeagent.journal import Journal
+    from nodeagent.kernel.watch import RulesetWatch
+    from nodeagent.state import ownership
     from nodeagent.state.host import HostFacts
 
     try:
@@ -67,7 +69,11 @@ async def _serve(settings: Settings) -> None:
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
     listener = listen(settings.api)
     dnsmasq = Dnsmasq(settings.state_dir / "dhcp", settings.bridge, Journal(settings.node).say)
-    agent = assemble(settings, lambda generation: Enforcement(facts, last_generation=generation, dnsmasq=dnsmasq))
+    agent = assemble(
+        settings,
+        lambda generation: Enforcement(facts, last_generation=generation, dnsmasq=dnsmasq),
+        RulesetWatch(ownership.TABLES),
+    )
     try:
         await agent.start()
         from nodeagent.api.serve import Api  # after the pass: FastAPI takes a third of a second to import

@@ -1,6 +1,7 @@
 """The agent: follow the view, realise it, tell what came of it, look after it. One task for each, until told to stop."""
 
 import asyncio
+import contextlib
 import random
 import time
 from collections.abc import Callable
@@ -12,6 +13,7 @@ from nodeagent import VERSION
 from nodeagent.checkpoint import Checkpoint
 from nodeagent.enforcement import Enforcement
 from nodeagent.journal import Journal
+from nodeagent.kernel.watch import RulesetWatch
 from nodeagent.passes import Passes
 from nodeagent.session import Current, Enforced, Offered, Retry, Session, Unreachable
 from nodeagent.settings import Settings
@@ -98,25 +100,28 @@ class Agent:
                     await asyncio.sleep(delay)
 
     async def look(self) -> None:
-        """Each second: drift, ports that came or went, a rejected view's next attempt."""
+        """Each second, and at once when somebody has touched our tables: drift, ports that came or went, a rejected view's
+        next attempt. As long as looking took it is not done again: whoever fights with us gets half of one processor."""
         said = None
         while True:
-            await asyncio.sleep(1)
-            problem = None
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self.passes.suspects.stirred.wait(), 1)
+            problem, began = None, time.monotonic()
             try:
-                await self.passes.look(time.monotonic())
+                await self.passes.look(began)
             except Exception as failed:  # a host that cannot be looked at now may be looked at in a second
                 problem = repr(failed)
             if problem != said:
                 said = problem
                 self.journal.say("look-failed" if problem else "look-succeeded", reason=problem)
+            await asyncio.sleep(min(time.monotonic() - began, 1.0))
 
     def say_standing(self, server: str) -> None:
         seen = str(self.session.seen) if self.session.seen else None
         self.journal.say(f"server-{self.session.standing}", server=server, revision=seen, reason=self.session.problem)
 
 
-def assemble(settings: Settings, make: Callable[[int], Enforcement]) -> Agent:
+def assemble(settings: Settings, make: Callable[[int], Enforcement], watch: RulesetWatch | None = None) -> Agent:
     """Every part in its place, nothing started."""
     journal = Journal(settings.node)
     session = Session(
@@ -132,5 +137,5 @@ def assemble(settings: Settings, make: Callable[[int], Enforcement]) -> Agent:
         session.enforced(came)
         news.set()
 
-    passes = Passes(make, Checkpoint(settings.state_dir, settings.node), journal, tell)
+    passes = Passes(make, Checkpoint(settings.state_dir, settings.node), journal, tell, watch)
     return Agent(settings, journal, passes, session, news)

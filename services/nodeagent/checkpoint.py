@@ -36,8 +36,9 @@ from typing import Any, Literal
 import orjson
 
 from nodeagent.deltalog import DeltaLog, StoredDelta, flush
-from nodeagent.session import Offered
+from nodeagent.session import Offered, read_delta, read_view
 from verge.contract.etag import At, ETag
+from verge.contract.view import View
 
 Slot = Literal["next", "last", "pinned"]
 
@@ -60,6 +61,17 @@ class Stored:
     """The enforcement's policy generation when this was written."""
     deltas: tuple[bytes, ...] = ()
     """What leads from the body to the view of this ETag, in this order."""
+
+    def view(self) -> View:
+        """Checked as one from the server is. Raises CheckpointUnreadable."""
+        view = read_view(self.body)
+        for delta in self.deltas:
+            view = read_delta(delta, view) if isinstance(view, View) else view
+        if not isinstance(view, View):
+            raise CheckpointUnreadable(f"the view of {self.etag} on disk cannot be read: {view}")
+        if self.etag and self.etag.digest != view.digest:
+            raise CheckpointUnreadable(f"the view of {self.etag} on disk has the digest {view.digest}")
+        return view
 
 
 class Checkpoint:

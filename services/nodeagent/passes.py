@@ -8,6 +8,7 @@ since what stood against it may heal (the bridge appears, a module is loaded) wi
 """
 
 import asyncio
+import threading
 import time
 import traceback
 from collections.abc import Callable, Mapping
@@ -15,18 +16,24 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from typing import Final, TypeVar
 
+from nodeagent import news
 from nodeagent.checkpoint import Checkpoint, CheckpointUnreadable, Slot, Stored
 from nodeagent.dnsmasq.server import Status
+from nodeagent.drift import Notice, Suspects
 from nodeagent.enforcement import Enforcement, Outcome, PlanText
 from nodeagent.journal import Journal
-from nodeagent.session import Enforced, Offered, read_delta, read_view
+from nodeagent.kernel.watch import RulesetWatch
+from nodeagent.session import Enforced, Offered
+from nodeagent.tally import Tally
 from verge.contract.etag import At, ETag
-from verge.contract.report import Failure, State
+from verge.contract.report import Drift, Failure
 from verge.contract.view import InstanceId, View
 
 T = TypeVar("T")
 
 _RETRY_S: Final = (1.0, 30.0)
+_REMEMBERED: Final = 10
+"""Drift that is reported."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,8 +53,10 @@ class Passes:
         checkpoint: Checkpoint,
         journal: Journal,
         tell: Callable[[Enforced], None],
+        watch: RulesetWatch | None = None,
     ) -> None:
-        """`make` builds the enforcement, given the last policy generation; `tell` hears of every new outcome."""
+        """`make` builds the enforcement, given the last policy generation; `tell` hears of every new outcome. Without a
+        `watch` changes of others are found by looking, and nobody is named."""
         self.held: Wanted | None = None
         self.pinned: Wanted | None = None
         self.in_force: Wanted | None = None
@@ -56,6 +65,10 @@ class Passes:
         """Of the newest pass over what is wanted."""
         self.told: Enforced | None = None
         """The newest outcome that was news."""
+        self.drift: tuple[Drift, ...] = ()
+        """The latest few."""
+        self.suspects = Suspects(watch, lambda: self._thread)
+        self.tally = Tally()
         self.disk_problem: str | None = None
         self.passed = asyncio.Event()
         """Replaced after each pass: wait on the one you have looked at."""
@@ -67,6 +80,8 @@ class Passes:
         self._tell = tell
         self._turn = asyncio.Lock()
         self._worker = ThreadPoolExecutor(1, thread_name_prefix="kernel")
+        self._thread: int | None = None
+        """The worker's, as the kernel knows it: what it commits is ours."""
         self._enforcement: Enforcement | None = None
         self._proposed: Wanted | None = None
         """What view.next holds, as long as it is not accepted."""
@@ -87,6 +102,8 @@ class Passes:
         slots: tuple[Slot, ...] = ("pinned", "next", "last")
         loaded = {slot: await asyncio.to_thread(self._load, slot) for slot in slots}
         generation = max((stored.generation for stored, _ in filter(None, loaded.values())), default=0)
+        self._thread = await self._in_worker(threading.get_native_id)
+        self.suspects.listen()
         self._enforcement = await self._in_worker(lambda: self._make(generation))
         last = loaded["last"]
         self.pinned = loaded["pinned"][1] if loaded["pinned"] else None
@@ -102,6 +119,7 @@ class Passes:
         async with self._turn:
             self.held = self._proposed = Wanted(offered.view, offered.etag, offered.fetch_ms)
             self.disk_problem = None
+            self.tally.views["delta" if offered.base else "whole"] += 1
             await self._on_disk(lambda: self._checkpoint.keep(offered, seen, self.generation))
             await self._pass(fresh=True)
 
@@ -135,24 +153,41 @@ class Passes:
             return await self._pass(resync=True)
 
     async def look(self, now: float) -> None:
-        """Once a second: has somebody touched the kernel, has a port come or gone, is it time to try again?"""
+        """When somebody has touched our tables, and once a second: is the kernel as we left it, has a port come or gone, is
+        it time to try again?"""
         async with self._turn:
+            notice = self.suspects.take() or Notice.now()
             wanted = self.wanted
             view = wanted.view if wanted else None
             enforcement = self._kernel
             moved, ready = await self._in_worker(lambda: (enforcement.moved(), dict(enforcement.readiness(view))))
             state = self.outcome.state if self.outcome else "rejected"
-            if state != "applied" and now >= self._retry[0]:
-                await self._pass(resync=state == "rejected")
-            elif moved:
-                began = time.monotonic()
-                outcome = await self._pass(resync=True)
-                if outcome.changes:
-                    repaired = (time.monotonic() - began) * 1000
-                    self._journal.say("drift-repaired", changes=outcome.changes, state=outcome.state, ms=repaired)
+            if moved and state != "rejected":
+                await self._repair(notice)
+            elif moved or (state != "applied" and now >= self._retry[0]):
+                await self._pass(resync=moved or state == "rejected")
             elif ready != self._ready and state != "rejected":
                 await self._pass()
             self._ready = ready
+
+    async def _repair(self, notice: Notice) -> None:
+        """What comes of a host that lacked something (its bridge, as at boot) and now has it is no drift."""
+        lacking = self.outcome and any(failure.stage == "links" for failure in self.outcome.failures)
+        outcome = await self._pass(resync=True, quiet=True)
+        is_drift = notice.commits or not lacking
+        if is_drift and outcome.state != "rejected" and (outcome.changes or outcome.settings):
+            drift = notice.repaired(outcome.changes, outcome.settings)
+            self.drift = (*self.drift, drift)[-_REMEMBERED:]
+            self.tally.drift += 1
+            self._journal.say(
+                "drift-repaired",
+                what=drift.what,
+                culprit=drift.culprit,
+                changes=outcome.changes,
+                state=outcome.state,
+                ms=drift.repaired_ms,
+            )
+        self._news(outcome.timings_ms)
 
     # What is asked
 
@@ -181,6 +216,7 @@ class Passes:
 
     def close(self) -> None:
         """Wait for the step that runs; what is in the kernel stays."""
+        self.suspects.close()
         self._worker.shutdown(wait=True, cancel_futures=True)
         if self._enforcement:
             self._enforcement.close()
@@ -212,6 +248,7 @@ class Passes:
         delay = 0.0 if outcome.state == "applied" else min(max(self._retry[1] * 2, _RETRY_S[0]), _RETRY_S[1])
         self._retry = (time.monotonic() + delay, delay)
         self.outcome, self._ready = outcome, outcome.instances
+        self.tally.count(outcome)
         if not quiet:
             fetch = {"fetch": wanted.fetch_ms} if fresh and wanted and wanted.fetch_ms is not None else {}
             self._news(fetch | dict(outcome.timings_ms))
@@ -232,51 +269,25 @@ class Passes:
         woken, self.passed = self.passed, asyncio.Event()
         woken.set()
         assert self.outcome is not None
-        came = self._came(self.outcome, timings)
+        came = news.enforced(
+            self.outcome,
+            in_force=self.in_force.etag if self.in_force else None,
+            held=self.held.etag if self.held else None,
+            pinned=self.pinned is not None and self.pinned is self.in_force,
+            disk_problem=self.disk_problem,
+            timings_ms=timings,
+            drift=self.drift,
+        )
         if (
             self.told
             and replace(came, timings_ms=self.told.timings_ms, sessions_cut=self.told.sessions_cut) == self.told
         ):
             return
         self.told = came
-        self._log(came, self.outcome)
+        event, facts = news.line(came, self.outcome, has_view=self.wanted is not None)
+        self._journal.say(event, **facts)
         if self.wanted:
             self._tell(came)
-
-    def _came(self, outcome: Outcome, timings: Mapping[str, float]) -> Enforced:
-        """The outcome as the server is told it. Under a pinned view nothing that the server knows is in force, and what it
-        wants is named as attempted."""
-        state: State = "pinned" if self.pinned and self.pinned is self.in_force else outcome.state
-        failures = outcome.failures
-        if self.disk_problem:
-            failures += (Failure("checkpoint", "disk", self.disk_problem),)
-            state = "degraded" if state == "applied" else state
-        behind = state in ("pinned", "rejected")
-        return Enforced(
-            applied=self.in_force.etag if self.in_force else None,
-            attempted=self.held.etag if self.held and behind else None,
-            state=state,
-            failures=failures,
-            instances=outcome.instances,
-            timings_ms={stage: round(spent, 3) for stage, spent in timings.items()},
-            sessions_cut=outcome.sessions_judged_again,
-        )
-
-    def _log(self, came: Enforced, outcome: Outcome) -> None:
-        etag = came.attempted or came.applied
-        first = came.failures[0] if came.failures else None
-        self._journal.say(
-            f"view-{came.state}" if self.wanted else f"no-view-{'closed' if came.state == 'applied' else came.state}",
-            epoch=etag.epoch if etag else None,
-            version=etag.version if etag else None,
-            in_force=came.applied.version if came.applied and came.applied != etag else None,
-            instances=len(outcome.instances),
-            waiting=sum(state != "ready" for state in outcome.instances.values()) or None,
-            changes=outcome.changes,
-            failures=len(came.failures) or None,
-            first=f"{first.object}: {first.stage}: {first.reason}" if first else None,
-            **{f"{stage}_ms": float(spent) for stage, spent in came.timings_ms.items()},
-        )
 
     # Threads and disk
 
@@ -300,19 +311,10 @@ class Passes:
         self._journal.say("checkpoint-failed", reason=self.disk_problem)
 
     def _load(self, slot: Slot) -> tuple[Stored, Wanted] | None:
-        """A view from disk, checked as one from the server is; what is wrong with it is said, and it counts as absent."""
+        """What is wrong with a view on disk is said, and it counts as absent."""
         try:
             stored = self._checkpoint.load(slot)
+            return (stored, Wanted(stored.view(), stored.etag)) if stored else None
         except CheckpointUnreadable as wrong:
             self._journal.say("checkpoint-refused", reason=str(wrong))
             return None
-        if stored is None:
-            return None
-        view = read_view(stored.body)
-        for delta in stored.deltas:
-            view = read_delta(delta, view) if isinstance(view, View) else view
-        if isinstance(view, View) and (stored.etag is None or stored.etag.digest == view.digest):
-            return stored, Wanted(view, stored.etag)
-        reason = f"its digest is not that of {stored.etag}" if isinstance(view, View) else str(view)
-        self._journal.say("checkpoint-refused", reason=f"{self._checkpoint.path(slot)}: {reason}")
-        return None

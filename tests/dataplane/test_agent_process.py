@@ -4,8 +4,10 @@ import asyncio
 import contextlib
 import os
 import random
+import re
 import signal
 import sys
+from datetime import datetime
 from pathlib import Path
 
 import httpx
@@ -109,6 +111,10 @@ async def test_killed_at_any_moment_it_never_enforces_less_than_it_reported(node
         for round_ in range(8):
             node.start()
             await node.ready()
+            if not round_:
+                await server.until(
+                    lambda: server.applied
+                )  # before it has heard anything there is nothing to fall back to
             for port in range(10):
                 await server.publish(wire(2000 + 20 * round_ + port))
                 await asyncio.sleep(dice.random() * 0.02)  # where in a pass it dies is up to the dice
@@ -126,20 +132,87 @@ async def test_killed_at_any_moment_it_never_enforces_less_than_it_reported(node
         assert reported > 1
 
 
-async def test_a_flushed_ruleset_comes_back(node):
+DRIFT = {
+    "the ruleset flushed": (
+        "flush ruleset",
+        "table deleted arp verge; table deleted bridge verge_l2; table deleted ip verge",
+    ),
+    "an element removed": ("delete element ip verge local4 { 10.111.101.94 }", "elements deleted from ip verge local4"),
+    "an element added": (
+        "add element ip verge in/sg-1/ports { 0.0.0.0/0 . 6 . 23 }",
+        "elements added to ip verge in/sg-1/ports",
+    ),
+    "a rule removed": ("flush chain ip verge in/sg-1", "rule deleted from ip verge in/sg-1"),
+}
+
+
+@pytest.mark.parametrize("what", DRIFT)
+async def test_what_somebody_changes_is_put_right_at_once_and_said_with_his_name(node, what):
+    """By the kernel's notification: long before the look that is taken each second."""
+    change, words = DRIFT[what]
     async with serving(node) as server:
         etag = await server.publish(wire(22))
         node.start()
         await node.ready()
-        await server.until(lambda: etag in server.applied)
-        before = (await node.get("/v1/ruleset"))["desired"]
-        node.host.run("nft", "flush", "ruleset")
-        async with asyncio.timeout(15):
-            while "table ip verge" not in ours(node):
-                await asyncio.sleep(0.05)
+        await server.until(lambda: etag in server.applied and server.newest["state"] == "applied")
+        before = ours(node)
+        node.host.nft(change)
+        await server.until(lambda: server.newest.get("drift"))
+        [drift] = server.newest["drift"]
+        assert drift["what"].startswith(words)
+        assert re.fullmatch(r"nft \(pid \d+\)", drift["culprit"])
+        assert 0 < drift["repaired_ms"] < 2000, "the promise; some milliseconds as a rule"
+        assert datetime.fromisoformat(drift["at"]).tzinfo
+        assert server.newest["state"] == "applied"
+        assert server.newest["applied"] == {"etag": str(etag)}
+        assert without_numbers(ours(node)) == without_numbers(before)
         assert (await node.get("/v1/plan"))["empty"]
-        assert (await node.get("/v1/ruleset"))["desired"] == before
+        assert (await node.get("/v1/status"))["drift"] == [drift]
         assert "drift-repaired" in (node.directory / "err").read_text()
+
+
+async def test_what_has_no_notification_is_found_by_looking(node):
+    async with serving(node) as server:
+        etag = await server.publish(wire(22))
+        node.start()
+        await node.ready()
+        await server.until(lambda: etag in server.applied and server.newest["state"] == "applied")
+        node.host.ip("link set br0 type bridge nf_call_iptables 0")
+        await server.until(lambda: server.newest.get("drift"))
+        [drift] = server.newest["drift"]
+        assert "nf_call_iptables" in drift["what"]
+        assert drift["culprit"] is None
+
+
+async def test_what_is_not_ours_is_no_drift(node):
+    async with serving(node) as server:
+        etag = await server.publish(wire(22))
+        node.start()
+        await node.ready()
+        await server.until(lambda: etag in server.applied and server.newest["state"] == "applied")
+        for _ in range(3):
+            node.host.nft("add table inet theirs\nadd chain inet theirs c\ndelete table inet theirs")
+        node.host.nft("delete element ip verge local4 { 10.111.101.94 }")
+        await server.until(lambda: server.newest.get("drift"))
+        assert [one["what"] for one in server.newest["drift"]] == ["elements deleted from ip verge local4"]
+
+
+async def test_our_own_changes_are_no_drift(node):
+    async with serving(node) as server:
+        await server.publish(wire(22))
+        node.start()
+        await node.ready()
+        for port in range(40):
+            etag = await server.publish(wire(3000 + port))
+            await server.until(lambda etag=etag: etag in server.applied)
+        status = await node.get("/v1/status")
+        assert status["drift"] == []
+        assert "drift-repaired" not in (node.directory / "err").read_text()
+
+
+def without_numbers(ruleset: str) -> list[str]:
+    """Policy generations follow the clock, and the order of chains in a listing that of their making."""
+    return sorted(re.sub(r"0x[0-9a-f]+", "", ruleset).splitlines())
 
 
 async def test_a_bridge_that_is_missing_is_waited_for_without_ending(node):
@@ -153,4 +226,5 @@ async def test_a_bridge_that_is_missing_is_waited_for_without_ending(node):
         assert "br7" in orjson.dumps(status["failures"]).decode()
         node.host.ip("link add br7 type bridge")
         await server.until(lambda: server.newest["state"] == "applied")
+        assert server.newest["drift"] == [], "it came; nobody took it away"
         assert node.running.poll() is None

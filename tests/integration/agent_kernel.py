@@ -28,6 +28,8 @@ class Kernel:
 
 
 class MemoryEnforcement:
+    dnsmasq = None
+
     def __init__(self, kernel: Kernel, last_generation: int) -> None:
         self.kernel = kernel
         self.generation = last_generation

@@ -207,6 +207,7 @@ def _status(agent: Agent) -> wire.Status:
         checkpoint_problem=passes.disk_problem,
         dhcp=wire.Dhcp(**asdict(passes.dhcp)) if passes.dhcp else None,
         generation=passes.generation,
+        drift=[wire.Drift(**one.to_wire()) for one in passes.drift],
     )
 
 

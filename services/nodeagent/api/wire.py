@@ -22,6 +22,13 @@ class Failure(BaseModel):
     reason: str
 
 
+class Drift(BaseModel):
+    at: str
+    what: str
+    culprit: str | None
+    repaired_ms: float
+
+
 class Pinned(BaseModel):
     digest: str
     instances: int
@@ -80,6 +87,8 @@ class Status(BaseModel):
     dhcp: Dhcp | None
     """None: before the first pass."""
     generation: int
+    drift: list[Drift]
+    """What others changed and this agent repaired, the latest few."""
 
 
 class Plan(BaseModel):

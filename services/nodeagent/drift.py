@@ -1,0 +1,103 @@
+"""Noticing at once what others do to what is ours, and by whom.
+
+The kernel's notifications say who committed what; that it is not what we want is for the pass to find. They are a hint: what
+they miss (sysctls, a bridge's flag, what was lost on the way) is found by looking once a second.
+"""
+
+import asyncio
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from typing import Final
+
+from nodeagent.kernel.watch import Commit, Lost, RulesetWatch
+from verge.contract.report import Drift
+
+_NAMED: Final = 5
+"""Objects that are named; of more the number is said."""
+_TABLE_GONE: Final = "table deleted "
+_REMEMBERED: Final = 100
+"""Transactions of others, until they are looked into."""
+
+
+@dataclass(frozen=True, slots=True)
+class Notice:
+    """The first sign of a change, and all that is known of it."""
+
+    at: datetime
+    began: float
+    """By the monotonic clock, seconds."""
+    commits: tuple[Commit, ...] = ()
+
+    @classmethod
+    def now(cls) -> "Notice":
+        return cls(datetime.now(UTC), time.monotonic())
+
+    def repaired(self, changes: int, settings: tuple[str, ...]) -> Drift:
+        """It is put right, by so many changes of the ruleset and these outside it."""
+        touched = _without_parts(what for commit in self.commits for what in commit.touched) if changes else []
+        if not touched and changes:
+            touched = [f"{changes} object{'s' if changes > 1 else ''} of the ruleset"]
+        culprits = dict.fromkeys(f"{commit.process} (pid {commit.pid})" for commit in self.commits)
+        return Drift(
+            at=self.at,
+            what=_some([*touched, *(f"set back: {one}" for one in settings)]),
+            culprit=_some(list(culprits)) if culprits and changes else None,
+            repaired_ms=round((time.monotonic() - self.began) * 1000, 3),
+        )
+
+
+class Suspects:
+    """Reads notifications as they come; `stirred` is set when somebody else has touched our tables."""
+
+    def __init__(self, watch: RulesetWatch | None, ours: Callable[[], int | None]) -> None:
+        """`ours` tells the kernel's id of the thread whose commits are our own. Without a watch nobody is suspected."""
+        self.stirred = asyncio.Event()
+        self._watch = watch
+        self._ours = ours
+        self._notice: Notice | None = None
+
+    def listen(self) -> None:
+        """From now on, in the running event loop."""
+        if self._watch:
+            asyncio.get_running_loop().add_reader(self._watch.fileno(), self._hear)
+
+    def take(self) -> Notice | None:
+        """What was noticed since it was last taken, up to now."""
+        if self._watch:
+            self._hear()
+        self.stirred.clear()
+        taken, self._notice = self._notice, None
+        return taken
+
+    def close(self) -> None:
+        if self._watch:
+            asyncio.get_running_loop().remove_reader(self._watch.fileno())
+            self._watch.close()
+            self._watch = None
+
+    def _hear(self) -> None:
+        assert self._watch
+        heard: list[Commit] = []
+        lost = False
+        try:
+            heard += (commit for commit in self._watch.read() if commit.pid != self._ours())
+        except Lost:
+            lost = True
+        if heard or lost:  # whose what was lost is not known, so look
+            first = self._notice or Notice.now()
+            self._notice = replace(first, commits=(*first.commits, *heard)[-_REMEMBERED:])
+            self.stirred.set()
+
+
+def _without_parts(touched: Iterable[str]) -> list[str]:
+    """Each once, and of a table that was deleted nothing but that."""
+    each = list(dict.fromkeys(touched))
+    whole = tuple(f" {what.removeprefix(_TABLE_GONE)} " for what in each if what.startswith(_TABLE_GONE))
+    return [what for what in each if not any(table in what for table in whole)]
+
+
+def _some(texts: list[str]) -> str:
+    more = len(texts) - _NAMED
+    return "; ".join(texts[:_NAMED]) + (f" and {more} more" if more > 0 else "")
