@@ -10,7 +10,7 @@ from ipaddress import IPv4Address, IPv4Network
 from typing import Any, Final
 
 from viewserver.eucalyptus.gni import CONFIGURATION, Cluster, Group, Information, Instance, Node
-from viewserver.eucalyptus.placement import Spot, outside, placements
+from viewserver.eucalyptus.placement import Spot, outside, placements, with_known_names
 from viewserver.eucalyptus.rules import WORDS, ingress_of
 from viewserver.eucalyptus.subnets import Pool, subnet_of, usable, widened
 from viewserver.model.draft import Draft, naming, settings_wire
@@ -32,11 +32,11 @@ def broadcast(info: Information, network: Network, *, prune: bool, force: bool) 
 
 class _Broadcast:
     def __init__(self, info: Information, network: Network, prune: bool, force: bool) -> None:
-        self.info = info
         self.network = network
         self.prune = prune
         self.force = force
         self.draft = Draft(info.faults, info.warnings)
+        self.info = info = with_known_names(info, network, self.draft)
         self.subnets: dict[str, IPv4Network] = {}
         self.addresses: dict[str, IPv4Address] = {}
         """Of instances, where it is one."""

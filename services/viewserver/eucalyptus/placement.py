@@ -4,12 +4,12 @@ The controller leaves out zones that it has disabled, with their nodes, but not 
 where it is known to be. Otherwise it is not placed, in the zone that its address belongs to.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from ipaddress import IPv4Address, IPv4Network
 
-from viewserver.eucalyptus.gni import Cluster, Information, Instance
+from viewserver.eucalyptus.gni import CONFIGURATION, Cluster, Information, Instance
 from viewserver.eucalyptus.subnets import Pool
-from viewserver.model.draft import Draft
+from viewserver.model.draft import Draft, naming
 from viewserver.model.network import Network
 from viewserver.model.text import parse_ipv4
 
@@ -26,6 +26,26 @@ class _Area:
     zone: str
     subnet: IPv4Network
     pool: Pool
+
+
+def with_known_names(info: Information, network: Network, draft: Draft) -> Information:
+    """Eucalyptus calls a node by its address; here it may have a name of its own, under which its agent asks for its view."""
+    named = {node.name for cluster in info.clusters for node in cluster.nodes}
+    known = {str(value.address): name for name, value in network.of_kind("node") if name not in named}
+    found: dict[str, str] = {
+        name: known[name] for name in sorted(named) if name in known and network.node(name) is None
+    }
+    if not found:
+        return info
+    said = naming(f"{address} is {name}" for address, name in found.items())
+    draft.warn(
+        (*CONFIGURATION, "property[@name='clusters']"), f"nodes are taken for those that have their address: {said}"
+    )
+    clusters = [
+        replace(one, nodes=tuple(replace(node, name=found.get(node.name, node.name)) for node in one.nodes))
+        for one in info.clusters
+    ]
+    return replace(info, clusters=clusters)
 
 
 def placements(

@@ -147,7 +147,7 @@ def written(network, *, dialect="5.x"):
                 for node, value in sorted(network.of_kind("node"))
                 if value.zone == name
             },
-            zone.mac_prefix,
+            zone.mac_prefix or settings.mac_prefix,
         )
         for name, zone in sorted(network.of_kind("zone"))
     ]

@@ -345,6 +345,15 @@ def test_all_faults_are_told_at_once():
     ]
 
 
+def test_a_node_may_be_known_by_another_name_than_its_address():
+    network = cloud()
+    parsed = announce(flat(vm("i-web", 10), nodes={"192.0.2.1": ["i-web"]}), network)
+    after = accepted(parsed, network)
+    assert sorted(after.to_wire()["nodes"]) == ["nc-1", "nc-2", "nc-3"]
+    assert after.instance("i-web").node == "nc-1"
+    assert any(message.endswith("192.0.2.1 is nc-1") for _, message in warned(parsed))
+
+
 def test_a_node_of_a_name_that_is_known_may_be_named_so():
     network = cloud()
     after = accepted(announce(flat(vm("i-web", 10), nodes={"nc-1": ["i-web"]}), network), network)
