@@ -29,7 +29,7 @@ def an_elastic_ip_moves(stage: Stage) -> None:
         blocked=[stage.from_outside("web-1", 22, address)],
     )
     stage.screen.step(f"{address} moves to web-2, on another hypervisor, while someone pings it")
-    with _pinged(stage.lab["outside"], address) as answers, _resolved(stage, address) as owners:
+    with pinged(stage.lab["outside"], address) as answers, _resolved(stage, address) as owners:
         time.sleep(0.3)
         outcome = stage.cloud.post([put("elastic_ip", address, {"instance": stage.vm("web-2").id})])
         stage.told(outcome)
@@ -122,7 +122,7 @@ class _Answers:
 
 
 @contextlib.contextmanager
-def _pinged(src: Host, address: str) -> Iterator[_Answers]:
+def pinged(src: Host, address: str) -> Iterator[_Answers]:
     """Echo requests from `src`, one each INTERVAL_S, until the block ends."""
     answers, stop = _Answers(), threading.Event()
     raw = src.socket(socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_ICMP)

@@ -186,7 +186,9 @@ def barrier(
             unseen.append(facts.node)
             continue
         total += 1
-        failed = facts.told is not None and any(item.object in touched for item in facts.told.failures)
+        told = facts.told
+        # Failures of an attempt that was rejected say nothing of the version in force.
+        failed = told is not None and told.state != "rejected" and any(item.object in touched for item in told.failures)
         if facts.applied >= revision and failed:
             exceptions.append(facts.node)
         if facts.applied >= revision and (allow_degraded or not failed):
