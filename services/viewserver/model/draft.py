@@ -50,7 +50,7 @@ class Draft:
         if wrong or message:
             self._unread.add((kind, key))
         if value is not None and not message:
-            self._operations[kind, key] = Operation(kind, key, value, (kind, key))
+            self._operations[kind, key] = Operation(kind, key, value, (kind, key), wire)
         return value
 
     def unread(self, kind: Kind, key: str, place: Place) -> None:

@@ -123,7 +123,7 @@ def apply(network: Network, parsed: Parsed) -> Applied | Refused:
         *(
             _at_its_item(fault, wires.get(fault.pointer[:-1]))
             for fault in check(network, after, touched, parsed.unread)
-            if not any(fault.pointer[: len(aside)] == aside for aside in parsed.set_aside)
+            if not any(fault.pointer[:length] in parsed.set_aside for length in range(len(fault.pointer) + 1))
         ),
     ]
     if faults:
