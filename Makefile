@@ -4,7 +4,7 @@ LAB := $(PY) -m lab.enter --
 PYTEST := $(PY) -m pytest -q
 ARGS ?=
 
-.PHONY: help setup demo test check style types imports unit property integration dataplane browser slow bench-loop bench-elastic-ip openapi clean
+.PHONY: help setup demo test check style types imports unit property integration dataplane browser bench-loop bench-elastic-ip openapi clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -47,9 +47,6 @@ browser: ## the dashboard, in a real Chromium
 
 demo-once: setup
 	@$(PY) -m demo --once
-
-slow: setup ## what is too slow for `make test`
-	@$(PYTEST) -m slow tests
 
 bench-elastic-ip: setup ## an elastic IP moves: POST to the first answered ping
 	@$(LAB) $(PY) -m bench.elastic_ip $(ARGS)

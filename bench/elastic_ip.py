@@ -92,15 +92,10 @@ def tell(moves: list[tuple[float, float]], floor: list[float], *, as_json: bool)
         print(json.dumps(figures, indent=1))
         return 0
     print(f"an elastic IP moves between two nodes, {len(moves)} times")
-    print(
-        f"  POST to the new holder's first answer  median {figures['post_to_answer_ms']['p50']:6.1f} ms   max {max(answered):6.1f} ms"
-    )
-    print(
-        f"  silence                                median {figures['silence_ms']['p50']:6.1f} ms   max {max(silence):6.1f} ms"
-    )
-    print(
-        f"  floor: two changes one after the other median {figures['floor_ms']:6.1f} ms   ratio {figures['ratio_to_floor']:.1f}"
-    )
+    for what, values in (("POST to the new holder's first answer", answered), ("silence", silence)):
+        print(f"  {what:<38} median {statistics.median(values):6.1f} ms   max {max(values):6.1f} ms")
+    ratio = figures["ratio_to_floor"]
+    print(f"  floor: two changes one after the other median {figures['floor_ms']:6.1f} ms   ratio {ratio:.1f}")
     return 0
 
 
