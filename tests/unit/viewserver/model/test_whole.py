@@ -68,7 +68,7 @@ FAULTY = {
     "instances that are null": (edited("instances", value=None), [("/instances", "must be an object")]),
     "a node that is needed": (edited("nodes", "nc-3"), [("/instances/i-far/node", "node nc-3 does not exist")]),
     "a zone that is needed": (edited("zones", "zone-b"), [("/nodes/nc-3/zone", "zone zone-b does not exist")]),
-    "a group that is needed": (edited("groups", "sg-web"), [(f"/{where}", "sg-web") for where in ("groups/sg-app/ingress", "instances/i-db/groups", "instances/i-far/groups", "instances/i-web/groups")]),
+    "a group that is needed": (edited("groups", "sg-web"), [(f"/{where}", "sg-web") for where in ("groups/sg-app/ingress/0/group", "instances/i-db/groups/1", "instances/i-far/groups/0", "instances/i-web/groups/0")]),
     "an instance that is needed": (edited("instances", "i-web"), [("/elastic_ips/203.0.113.1/instance", "instance i-web does not exist")]),
     "a network that is needed": (edited("network", value=None), [(f"/elastic_ips/203.0.113.{number}", "there is no network yet") for number in (1, 2)]),
     "a field of the network": (edited("network", "mtu", value="1500"), [("/network/mtu", "must be an integer")]),
