@@ -40,6 +40,19 @@ def test_what_was_posted_is_in_force_when_the_answer_comes(cloud: Live) -> None:
     assert differences({mail: False, still: True}) == []
 
 
+def test_changes_come_the_way_that_is_tried_here(cloud: Live, request: pytest.FixtureRequest) -> None:
+    def taken(form: str) -> float:
+        return sum(cloud.metric(node, f'verge_agent_views_total{{form="{form}"}}') for node in cloud.cloud.agents)
+
+    before = taken("delta"), taken("whole")
+    cloud.post([put("group", "sg-void", group("tcp 26 from anywhere"))])
+    cloud.post(FLAT.operations)
+    after = taken("delta"), taken("whole")
+    assert (after[0] > before[0], after[1] > before[1]) == (
+        (True, False) if request.node.callspec.params["cloud"] == "deltas" else (False, True)
+    )
+
+
 def test_a_node_whose_view_did_not_change_is_not_woken(cloud: Live) -> None:
     """Nothing is said on the connection on which it waits: neither an answer nor a question."""
     with (

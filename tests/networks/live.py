@@ -64,13 +64,21 @@ class Live:
 
     def agent(self, node: str, path: str) -> Any:
         """What the agent answers on its own API."""
+        return self._ask(node, path).json()
+
+    def metric(self, node: str, sample: str) -> float:
+        """Such as `name_total{label="value"}`, of the agent's metrics."""
+        lines = self._ask(node, "/metrics").text.splitlines()
+        return next(float(line.rpartition(" ")[2]) for line in lines if line.startswith(sample + " "))
+
+    def _ask(self, node: str, path: str) -> httpx.Response:
         socket = self.cloud.directory / node / "agent.sock"
         with httpx.Client(
             transport=httpx.HTTPTransport(uds=str(socket)), base_url="http://agent", timeout=10
         ) as client:
             answer = client.get(path)
         answer.raise_for_status()
-        return answer.json()
+        return answer
 
     def rulesets(self) -> dict[str, str]:
         """Node → the desired ruleset as its agent prints it. The kernel must hold it."""

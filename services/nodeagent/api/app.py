@@ -2,7 +2,6 @@
 
 import asyncio
 import time
-from dataclasses import asdict
 from typing import Annotated, Any, Literal
 
 import orjson
@@ -13,10 +12,11 @@ from fastapi.staticfiles import StaticFiles
 from nodeagent import VERSION
 from nodeagent.agent import Agent
 from nodeagent.api import problems, wire
+from nodeagent.api.metrics import exposed
 from nodeagent.api.problems import Fault, Problem
+from nodeagent.api.status import by_text, status_of
 from nodeagent.enforcement import Outcome, PlanText
 from verge import apidocs
-from verge.contract.etag import ETag
 from verge.contract.view import View, ViewInvalid
 
 TITLE = "Verge node agent"
@@ -56,7 +56,7 @@ def _add_asking(app: FastAPI, agent: Agent | None) -> None:
     @app.get("/v1/status")
     async def status() -> wire.Status:
         """Held, applied and attempted version; what failed and why; how it stands with the server."""
-        return _status(_present(agent))
+        return status_of(_present(agent))
 
     @app.get("/v1/plan")
     async def plan() -> wire.Plan:
@@ -93,6 +93,15 @@ def _add_asking(app: FastAPI, agent: Agent | None) -> None:
         if readiness is None:
             raise Problem(404, f"no view of this node names {instance}")
         return wire.Instance(id=instance, readiness=readiness, ready=readiness == "ready")
+
+    @app.get(
+        "/metrics",
+        response_class=Response,
+        responses={200: {"content": {"text/plain": {"schema": {"type": "string"}}}}},
+    )
+    async def metrics(request: Request) -> Response:
+        """For Prometheus, in its text format; docs/metrics-agent.md says what each name means."""
+        return exposed(_present(agent), request.headers.get("accept", ""))
 
     @app.get("/healthz")
     async def healthz() -> wire.Health:
@@ -167,54 +176,7 @@ def _present(agent: Agent | None) -> Agent:
 def _readiness(agent: Agent) -> dict[str, wire.Readiness]:
     """Of what is in force: rules of a view that was rejected protect nobody."""
     outcome = agent.passes.outcome
-    return _by_text(outcome) if outcome and outcome.state != "rejected" else {}
-
-
-def _by_text(outcome: Outcome) -> dict[str, wire.Readiness]:
-    return {str(name): readiness for name, readiness in outcome.instances.items()}
-
-
-def _status(agent: Agent) -> wire.Status:
-    passes, session = agent.passes, agent.session
-    told, outcome = passes.told, passes.outcome
-    served = agent.client is not None
-    state: Any = "starting" if told is None else told.state
-    if passes.wanted is None and outcome and outcome.state == "applied":
-        state = "closed"
-    age = None if session.answered_at is None else round(time.monotonic() - session.answered_at, 1)
-    return wire.Status(
-        node=agent.settings.node,
-        agent=wire.Agent(version=VERSION, up_s=round(time.monotonic() - agent.started_at, 1)),
-        state=state,
-        held=_version(passes.held.etag if passes.held else None),
-        applied=_version(passes.in_force.etag if passes.in_force else None),
-        attempted=_version(told.attempted if told else None),
-        refused=_version(session.refused),
-        pinned=wire.Pinned(digest=passes.pinned.view.digest, instances=len(passes.pinned.view.instances))
-        if passes.pinned
-        else None,
-        failures=[wire.Failure(**failure.to_wire()) for failure in told.failures] if told else [],
-        instances=_by_text(outcome) if outcome else {},
-        server=wire.Server(
-            url=session.server if served else None,
-            standing=session.standing if served else None,
-            problem=session.problem,
-            revision=str(session.seen) if session.seen else None,
-            stale_s=session.stale_s,
-        ),
-        view_age_s=age,
-        timings_ms=dict(told.timings_ms) if told else {},
-        checkpoint_problem=passes.disk_problem,
-        dhcp=wire.Dhcp(**asdict(passes.dhcp)) if passes.dhcp else None,
-        generation=passes.generation,
-        drift=[wire.Drift(**one.to_wire()) for one in passes.drift],
-    )
-
-
-def _version(etag: ETag | None) -> wire.Version | None:
-    if etag is None:
-        return None
-    return wire.Version(etag=str(etag), epoch=etag.epoch, version=etag.version, digest=etag.digest)
+    return by_text(outcome) if outcome and outcome.state != "rejected" else {}
 
 
 def _plan(plan: PlanText) -> wire.Plan:
@@ -225,7 +187,7 @@ def _pass(outcome: Outcome) -> wire.Pass:
     return wire.Pass(
         state=outcome.state,
         failures=[wire.Failure(**failure.to_wire()) for failure in outcome.failures],
-        instances=_by_text(outcome),
+        instances=by_text(outcome),
         changes=outcome.changes,
         timings_ms=dict(outcome.timings_ms),
     )

@@ -1,11 +1,13 @@
 """The bodies of the local API's answers."""
 
-from typing import Literal
+from typing import Literal, get_args
 
 from pydantic import BaseModel
 
 from nodeagent.session import Standing
 
+State = Literal["starting", "closed", "applied", "degraded", "rejected", "pinned"]
+STATES: tuple[str, ...] = get_args(State)
 Readiness = Literal["ready", "waiting-for-interface", "quarantined"]
 
 
@@ -65,7 +67,7 @@ class Dhcp(BaseModel):
 class Status(BaseModel):
     node: str
     agent: Agent
-    state: Literal["starting", "closed", "applied", "degraded", "rejected", "pinned"]
+    state: State
     """`closed`: no view is known, and no port passes anything."""
     held: Version | None
     """The newest view received and found sound."""
