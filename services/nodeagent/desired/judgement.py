@@ -149,7 +149,7 @@ def base_chains(manners: Manners) -> dict[str, Chain]:
                 rule(_REPLY, ACCEPT),
                 rule(*_DHCP_REQUEST, ACCEPT),
                 rule(equals(Field.ICMP_TYPE, _ECHO), within("first_hop4", Field.IP_DADDR), ACCEPT),
-                rule(_METADATA_FLOW, ACCEPT),
+                rule(Flag(Field.CT_STATUS, "dnat"), _METADATA_FLOW, ACCEPT),
                 rule(ACCEPT if manners.vm_to_host else DROP),
             )
         ),
