@@ -1,4 +1,4 @@
-"""Outside the lab. `make demo`, or `python -m demo [--once] [--port 8470]`."""
+"""Outside the lab. `make demo`, or `python -m demo [--once] [--port 8470] [--topology flat | two-networks | --gni FILE]`."""
 
 import argparse
 import os
@@ -20,10 +20,20 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="demo", description=__doc__)
     parser.add_argument("--once", action="store_true", help="run the story and exit; 0 only if every expectation held")
     parser.add_argument("--port", type=int, default=8470, help="where the view server can be reached (127.0.0.1)")
-    parser.add_argument(
+    what = parser.add_mutually_exclusive_group()
+    what.add_argument(
         "--topology", choices=sorted(SETTINGS), default="flat", help="the networks that the cloud lives on"
     )
+    what.add_argument(
+        "--gni", type=Path, metavar="FILE", help="build the cloud of a Eucalyptus global network information document"
+    )
+    parser.add_argument("--most-nodes", type=int, default=6, help="of a document, build so many hypervisors at most")
+    parser.add_argument("--most-vms", type=int, default=60, help="of a document, build so many VMs at most")
     given = parser.parse_args()
+    if given.gni and not os.access(given.gni, os.R_OK):
+        parser.error(f"{given.gni} cannot be read")
+    if given.most_nodes < 1 or given.most_vms < 1:
+        parser.error("at least one hypervisor and one VM")
     found = lacks.missing()
     if found:
         print("The demo cannot run here:", file=sys.stderr)
@@ -43,6 +53,15 @@ def main() -> int:
     if not child:
         command = [sys.executable, "-m", "demo.inside", str(directory), str(port), str(os.getpid())]
         command += ["--topology", given.topology, *(["--once"] if given.once else [])]
+        if given.gni:
+            command += [
+                "--gni",
+                str(given.gni),
+                "--most-nodes",
+                str(given.most_nodes),
+                "--most-vms",
+                str(given.most_vms),
+            ]
         os._exit(enter.enter(command))
     try:
         return _wait(child)

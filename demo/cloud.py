@@ -85,55 +85,25 @@ class Process:
             self._running = None
 
 
-class Cloud:
-    """A view server on the CLC's host and an agent on each hypervisor of a lab."""
+class Controller:
+    """A view server on the CLC's host, and the cloud controller's side of its HTTP API."""
 
-    def __init__(
-        self,
-        lab: Lab,
-        directory: Path,
-        passed: int | None = None,
-        agent_options: tuple[str, ...] = (),
-        setting: Setting | None = None,
-    ) -> None:
-        """`setting` None: the flat one."""
-        self.setting = setting = setting or flat()
-        self.lab = lab
-        self._agent_options = agent_options
+    def __init__(self, clc: Host, directory: Path, bind: str, passed: int | None = None) -> None:
         self.directory = directory
         self.socket = directory / "view.sock"
         self.data = directory / "view"
         self.server = Process(
             "the view server",
-            lab["clc"],
+            clc,
             [
                 str(BIN / "verge-viewserver"),
                 *("serve", "--data-dir", str(self.data)),
-                *("--bind", f"{setting.clc}:{PORT}", "--bind", f"unix:{self.socket}"),
+                *("--bind", f"{bind}:{PORT}", "--bind", f"unix:{self.socket}"),
             ],
             directory / "viewserver.log",
             passed,
         )
-        self.agents = {host.name: self._agent(host) for host in lab.nodes}
         self._http: httpx.Client | None = None
-
-    def _agent(self, host: Host) -> Process:
-        state = self.directory / host.name
-        state.mkdir()
-        return Process(
-            f"the agent of {host.name}",
-            host,
-            [
-                str(BIN / "verge-nodeagent"),
-                *("run", "--node", host.name, "--server", f"http://{self.setting.clc}:{PORT}"),
-                *("--token-file", str(state / "token"), "--state-dir", str(state)),
-                *("--bridge", "br0", "--public-interface", self.setting.public_interface, "--ports", "vn_*"),
-                *self._agent_options,
-            ],
-            self.directory / f"{host.name}.log",
-        )
-
-    # -- the HTTP API, as the cloud controller uses it
 
     @property
     def admin_token(self) -> str:
@@ -164,16 +134,26 @@ class Cloud:
         answer.raise_for_status()
         return {**answer.json(), "waited_ms": (time.monotonic() - began) * 1000}
 
+    def verge(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        """The operator's command line."""
+        return subprocess.run(
+            [str(BIN / "verge"), "--url", f"unix:{self.socket}", *arguments],
+            env={**os.environ, "VERGE_TOKEN": self.admin_token, "NO_COLOR": "1"},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+
     def etags(self) -> dict[str, str]:
         return {node["node"]: node["etag"] for node in self.get("/v1/nodes")["nodes"]}
 
-    def make_tokens(self) -> None:
-        for name in self.agents:
-            answer = self.http.post("/v1/tokens", json={"role": "node", "node": name, "name": f"agent of {name}"})
-            answer.raise_for_status()
-            token = self.directory / name / "token"
-            token.touch(mode=0o600)
-            token.write_text(answer.json()["token"] + "\n")
+    def make_token(self, node: str, state: Path) -> None:
+        """The node's credential, as a file in the state directory of its agent."""
+        answer = self.http.post("/v1/tokens", json={"role": "node", "node": node, "name": f"agent of {node}"})
+        answer.raise_for_status()
+        token = state / "token"
+        token.touch(mode=0o600)
+        token.write_text(answer.json()["token"] + "\n")
 
     def restart_server(self) -> float:
         """After a kill: start it again; seconds until it is ready."""
@@ -181,6 +161,52 @@ class Cloud:
             self._http.close()
             self._http = None
         return self.server.start()
+
+
+def agent_process(
+    node: str, host: Host, state: Path, clc: str, public_interface: str, options: tuple[str, ...] = ()
+) -> Process:
+    """The agent of one hypervisor; its log is written beside its state directory."""
+    return Process(
+        f"the agent of {node}",
+        host,
+        [
+            str(BIN / "verge-nodeagent"),
+            *("run", "--node", node, "--server", f"http://{clc}:{PORT}"),
+            *("--token-file", str(state / "token"), "--state-dir", str(state)),
+            *("--bridge", "br0", "--public-interface", public_interface, "--ports", "vn_*"),
+            *options,
+        ],
+        state.with_name(f"{state.name}.log"),
+    )
+
+
+class Cloud(Controller):
+    """A view server, and an agent on each hypervisor of a lab."""
+
+    def __init__(
+        self,
+        lab: Lab,
+        directory: Path,
+        passed: int | None = None,
+        agent_options: tuple[str, ...] = (),
+        setting: Setting | None = None,
+    ) -> None:
+        """`setting` None: the flat one."""
+        self.setting = setting = setting or flat()
+        super().__init__(lab["clc"], directory, setting.clc, passed)
+        self.lab = lab
+        self.agents: dict[str, Process] = {}
+        for host in lab.nodes:
+            state = directory / host.name
+            state.mkdir()
+            self.agents[host.name] = agent_process(
+                host.name, host, state, setting.clc, setting.public_interface, agent_options
+            )
+
+    def make_tokens(self) -> None:
+        for name in self.agents:
+            self.make_token(name, self.directory / name)
 
     def stop(self) -> None:
         for agent in self.agents.values():

@@ -2,9 +2,7 @@
 
 import os
 import signal
-import subprocess
 
-from demo.cloud import BIN
 from demo.network import ANYWHERE, put, rule
 from demo.stage import Stage
 
@@ -50,13 +48,7 @@ def a_node_is_frozen(stage: Stage) -> None:
         outcome = stage.cloud.post([put("group", "sg-app", {**_APP, "ingress": ports})], wait=1.0)
         stage.told(outcome)
         stage.said("who is missing", "nc-3", ", ".join(late["node"] for late in outcome["laggards"]))
-        said = subprocess.run(
-            [str(BIN / "verge"), "--url", f"unix:{stage.cloud.socket}", "status"],
-            env={**os.environ, "VERGE_TOKEN": stage.cloud.admin_token, "NO_COLOR": "1"},
-            capture_output=True,
-            text=True,
-            check=False,
-        )
+        said = stage.cloud.verge("status")
         stage.screen.note("$ verge status")
         for line in said.stdout.rstrip().splitlines():
             stage.screen.note(f"  {line}")

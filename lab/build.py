@@ -5,7 +5,7 @@ Nothing filters here: every frame reaches everything until somebody (an agent, a
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from ipaddress import IPv4Address
 from types import TracebackType
@@ -30,12 +30,15 @@ class Vm:
 
 
 class Lab:
-    """The hosts of one topology by name, and the VMs by interface name. A context manager: leaving it deletes all."""
+    """The hosts of one topology by name, and the VMs by interface name. A context manager: leaving it deletes all.
 
-    def __init__(self, topology: Topology) -> None:
+    `founded` are hosts of the topology that exist already, bare, perhaps with processes in them; they are the lab's from now on.
+    """
+
+    def __init__(self, topology: Topology, founded: Iterable[Host] = ()) -> None:
         self.topology = topology
         self.vms: dict[str, Vm] = {}
-        self._hosts: dict[str, Host] = {}
+        self._hosts: dict[str, Host] = {host.name: host for host in founded}
         self._zones = {machine.name: machine.zone for machine in topology.machines if machine.zone}
         try:
             self._build()
@@ -114,15 +117,16 @@ class Lab:
             _without_ipv6(switch)
             switch.ip(f"link add {_SWITCH} type bridge", f"link set {_SWITCH} up")
         for machine in self.topology.machines:
-            host = self._hosts[machine.name] = Host.create(machine.name)
-            _without_ipv6(host)
+            if machine.name not in self._hosts:
+                self._hosts[machine.name] = Host.create(machine.name)
+            _without_ipv6(self._hosts[machine.name])
         for name in self.topology.segments:
             self._hosts[name].ip(*(line for machine in self.topology.machines for line in _cables(name, machine)))
         for machine in self.topology.machines:
             host = self._hosts[machine.name]
             host.ip(
                 *(line for attachment in machine.attachments for line in _attach(machine, attachment)),
-                *_default(machine),
+                *_routes(machine),
             )
             if machine.forwards:
                 host.set_sysctl("net.ipv4.ip_forward", 1)
@@ -171,8 +175,9 @@ def _mac(machine: Machine, attachment: Attachment) -> str:
     return "02:bb:" + crc32(f"{machine.name} {attachment.interface}".encode()).to_bytes(4).hex(":")
 
 
-def _default(machine: Machine) -> list[str]:
-    return [f"route add default via {machine.gateway}"] if machine.gateway else []
+def _routes(machine: Machine) -> list[str]:
+    on_link = [f"route add {network} dev {interface}" for network, interface in machine.on_link]
+    return on_link + ([f"route add default via {machine.gateway}"] if machine.gateway else [])
 
 
 def _port_up(interface: str, zone: Zone) -> list[str]:

@@ -57,13 +57,15 @@ class Zone:
 
 @dataclass(frozen=True, slots=True)
 class Machine:
-    """A host of the topology; a hypervisor where it has a zone."""
+    """A host of the topology; a hypervisor where it has a zone. `on_link`: networks that it finds right behind one of its
+    interfaces, though it has no address in them."""
 
     name: str
     attachments: tuple[Attachment, ...]
     gateway: IPv4Address | None = None
     forwards: bool = False
     zone: Zone | None = None
+    on_link: tuple[tuple[IPv4Network, str], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
