@@ -196,6 +196,11 @@ class Enforcement:
             return False
         return object_of(step, self._facts) not in self._refused
 
+    @property
+    def left_at(self) -> int:
+        """The kernel's generation of rulesets as it was last read or left: what was committed later is others'."""
+        return self._believed_at
+
     def readiness(self, view: View | None) -> dict[InstanceId, Readiness]:
         """Per instance of `view`: is its interface there, on our bridge, or can it never be? Call `apply` when an
         answer changed: a port that shows up needs its settings. Raises OSError."""
@@ -269,7 +274,7 @@ class Enforcement:
 
     def _open(self, links: Links, wanted: Desired, failures: list[Failure]) -> tuple[str, ...]:
         """What comes behind it. Where nothing is new, nothing is read: `moved` looks each second."""
-        made_for = (wanted.sysctls, wanted.addresses, wanted.interfaces, links.ports)
+        made_for = (wanted.sysctls, wanted.addresses, wanted.interfaces, links.ports, links.identity)
         if made_for == self._opened:
             return ()
         before = len(failures)
