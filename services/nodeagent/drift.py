@@ -16,6 +16,7 @@ from verge.contract.report import Drift
 
 _NAMED: Final = 5
 """Objects that are named; of more the number is said."""
+_WRAPS: Final = 0xFFFF_FFFF
 _TABLE_GONE: Final = "table deleted "
 _REMEMBERED: Final = 100
 """Transactions of others, until they are looked into."""
@@ -34,6 +35,14 @@ class Notice:
     def now(cls) -> "Notice":
         return cls(datetime.now(UTC), time.monotonic())
 
+    def joined(self, later: "Notice | None") -> "Notice":
+        return replace(self, commits=(*self.commits, *later.commits)) if later else self
+
+    def after(self, generation: int) -> "Notice":
+        """Without the commits that led up to this generation of rulesets, which is as we left them."""
+        later = (one for one in self.commits if 0 < one.generation - generation & _WRAPS < _WRAPS // 2)
+        return replace(self, commits=tuple(later))
+
     def repaired(self, changes: int, settings: tuple[str, ...]) -> Drift:
         """It is put right, by so many changes of the ruleset and these outside it."""
         touched = _without_parts(what for commit in self.commits for what in commit.touched) if changes else []
@@ -49,7 +58,10 @@ class Notice:
 
 
 class Suspects:
-    """Reads notifications as they come; `stirred` is set when somebody else has touched our tables."""
+    """Reads notifications as they come; `stirred` is set when somebody else has touched our tables.
+
+    Our own commits are passed over by their thread's pid. In a pid namespace, where the kernel's pids are others than ours,
+    they stir as well: looking finds nothing, and `Notice.after` leaves them out."""
 
     def __init__(self, watch: RulesetWatch | None, ours: Callable[[], int | None]) -> None:
         """`ours` tells the kernel's id of the thread whose commits are our own. Without a watch nobody is suspected."""

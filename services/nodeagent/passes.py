@@ -163,7 +163,7 @@ class Passes:
             moved, ready = await self._in_worker(lambda: (enforcement.moved(), dict(enforcement.readiness(view))))
             state = self.outcome.state if self.outcome else "rejected"
             if moved and state != "rejected":
-                await self._repair(notice)
+                await self._repair(notice.joined(self.suspects.take()).after(enforcement.left_at))
             elif moved or (state != "applied" and now >= self._retry[0]):
                 await self._pass(resync=moved or state == "rejected")
             elif ready != self._ready and state != "rejected":

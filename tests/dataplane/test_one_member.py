@@ -7,20 +7,22 @@ from collections.abc import Iterator
 import orjson
 import pytest
 
-from bench.node_apply import network
 from lab.build import Lab
 from nodeagent.session import Answer, Offered, Session, read_delta
 from nodeagent.state import ownership
 from tests.dataplane.cloud import Node
 from tests.dataplane.seen import observed
+from tests.unit.nodeagent import wires
+from tests.unit.nodeagent.wires import group, instance, rule
 from verge.contract import members as members_module
 from verge.contract.delta import diff
 from verge.contract.etag import ETag
-from verge.contract.members import Block, Members, parse_address
+from verge.contract.members import Block, Members, format_address, parse_address
 from verge.contract.rule import GroupId
 from verge.contract.view import View
 
 LARGE = GroupId("sg-1")
+FIRST = parse_address("10.200.0.0")
 NEW = parse_address("10.200.78.200")
 """Its block of 256 is there, and not full."""
 
@@ -30,6 +32,16 @@ def node(flat: Lab) -> Iterator[Node]:
     node = Node(flat["nc-1"])
     yield node
     node.enforcement.close()
+
+
+def network() -> View:
+    """One instance; its group lets in what is of another, which has 20,000 members. Others have some."""
+    groups = {
+        f"sg-{n}": group(rule("tcp", 22, group=f"sg-{n + 1}"), rule("tcp", 80 + n, cidr="0.0.0.0/0")) for n in range(9)
+    }
+    members = {name: [f"10.111.102.{n}" for n in range(20)] for name in (*groups, "sg-9")}
+    large = [format_address(FIRST + n) for n in range(20_000)]
+    return wires.view({"i-1": instance(1, ["sg-0", "sg-1"])}, groups, {**members, LARGE: large})
 
 
 def holding(view: View) -> Session:
@@ -54,32 +66,32 @@ def take(session: Session, newer: View) -> tuple[bytes, View]:
 
 
 def test_one_address_one_block_one_element(node: Node, monkeypatch: pytest.MonkeyPatch) -> None:
-    view = View.parse(network(20_000))
+    view = network()
     assert node.apply(view).state == "applied"
     assert node.apply(view).changes == 0
     session, newer = holding(view), changed(view, add=[NEW])
 
     blocks: list[int] = []
     monkeypatch.setattr(members_module.Block, "of", counting(blocks))
-    body, view_after = take(session, newer)
+    body, then = take(session, newer)
     assert len(body) < 100, "one address on the wire"
     assert len(blocks) == 1, "one block of the set is hashed"
 
-    before, after = view.members[LARGE], view_after.members[LARGE]
+    before, after = view.members[LARGE], then.members[LARGE]
     assert after.difference(before) == ([NEW], [])
     assert sum(after._blocks[prefix] is not before._blocks.get(prefix) for prefix in after._blocks) == 1
     for part in ("host", "network", "zone", "instances", "groups"):
-        assert getattr(view_after, part) is getattr(view, part)
-    assert all(view_after.members[name] is view.members[name] for name in view.members if name != LARGE)
+        assert getattr(then, part) is getattr(view, part)
+    assert all(then.members[name] is view.members[name] for name in view.members if name != LARGE)
 
     sent: list[str] = []
     kernel = node.enforcement._ruleset._nft
     commit = kernel.commit
     monkeypatch.setattr(kernel, "commit", lambda text: (sent.append(text), commit(text))[1])
-    outcome = node.apply(view_after)
+    outcome = node.apply(then)
     assert (outcome.state, outcome.changes) == ("applied", 1)
     assert [text.split() for text in sent] == [
-        f"add element ip verge members/{LARGE} {{ {members_module.format_address(NEW)} }}".split()
+        f"add element ip verge members/{LARGE} {{ {format_address(NEW)} }}".split()
     ]
     held = observed(node.host)[ownership.IP].sets[f"members/{LARGE}"].elements
     assert isinstance(held, Members)
@@ -97,9 +109,9 @@ def counting(blocks: list[int]) -> staticmethod[[int, object], Block]:
 
 
 def test_a_member_less_takes_one_element_away(node: Node) -> None:
-    view = View.parse(network(20_000))
+    view = network()
     node.apply(view)
-    gone = parse_address("10.200.0.0") + 4711
+    gone = FIRST + 4711
     body, newer = take(holding(view), changed(view, remove=[gone]))
     assert len(body) < 100
     outcome = node.apply(newer)

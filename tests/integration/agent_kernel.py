@@ -29,6 +29,7 @@ class Kernel:
 
 class MemoryEnforcement:
     dnsmasq = None
+    left_at = 0
 
     def __init__(self, kernel: Kernel, last_generation: int) -> None:
         self.kernel = kernel

@@ -48,6 +48,8 @@ _KINDS: Final = {
 class Commit:
     """A transaction that touched one of the tables watched."""
 
+    generation: int
+    """Of all rulesets in this namespace, as it left them."""
     pid: int
     """Of the thread, in the first pid namespace."""
     process: str
@@ -112,7 +114,8 @@ class RulesetWatch:
             found = attributes(body, 4)
             touched, self._touched = tuple(self._touched), {}
             if touched:
-                yield Commit(int.from_bytes(found.get(_GEN_PID, b""), "big"), _text(found.get(_GEN_NAME, b"")), touched)
+                generation, pid = (int.from_bytes(found.get(one, b""), "big") for one in (_GEN_ID, _GEN_PID))
+                yield Commit(generation, pid, _text(found.get(_GEN_NAME, b"")), touched)
 
     def _note(self, message: int, body: bytes) -> None:
         what = _KINDS.get(message)
