@@ -116,7 +116,8 @@ class Derived:
         )
 
     def members_of(self, group: str) -> Members:
-        return self.members.get(group) or NO_MEMBERS
+        found = self.members.get(group)
+        return NO_MEMBERS if found is None else found  # `or` would count them
 
     def render(self, node: str) -> bytes:
         """The node's whole view as JSON."""
