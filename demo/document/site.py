@@ -71,6 +71,7 @@ class _Draft:
             )
 
     def site(self) -> Site:
+        self._require_reachable()
         internet = self._internet()
         first = internet.network_address
         outsiders = {"outside": first + 10, **self._peers(internet)}
@@ -100,11 +101,39 @@ class _Draft:
             attachments.append(Attachment(_PUBLIC, "dmz0", IPv4Interface((self.router, self.shared[0].prefixlen))))
             on_link += [(network, "dmz0") for network in self.shared[1:]]
         attached = [*self.subnets, *self.shared]
-        for network in self._public_networks():
-            if not any(network.subnet_of(each) for each in attached):
-                on_link.append((network, "dmz0" if self.router else "lan0"))
+        on_link += [
+            (network, self._towards_elastic_ips())
+            for network in self._public_networks()
+            if not any(network.subnet_of(each) for each in attached)
+        ]
         attachments.append(Attachment("internet", "wan0", internet))
         return Machine("router", tuple(attachments), forwards=True, on_link=tuple(on_link))
+
+    def _towards_elastic_ips(self) -> str:
+        """Those that lie in no network of the site: the router's interface behind which the hypervisors answer for them."""
+        found = {self._behind(node.address) for node in self.nodes}
+        if len(found) > 1:
+            raise NotBuildable(
+                "elastic IPs of no network here, and hypervisors on several: where are they to be routed?"
+            )
+        return found.pop()
+
+    def _require_reachable(self) -> None:
+        """An elastic IP in a network of the site is resolved there, so its holder's node must answer for it there."""
+        apart = []
+        for vm in self.vms:
+            address = self.model.elastic_of(vm.id)
+            if address and any(address in network for network in (*self.subnets, *self.shared)):
+                node = self.model.nodes[vm.node]
+                if self._behind(address) != self._behind(node.address):
+                    apart.append(f"{address} of {vm.id} on {node.name}, {node.address}")
+        if apart:
+            raise NotBuildable(
+                f"elastic IPs lie in a network on which their hypervisor has no address: {', '.join(apart[:3])}"
+            )
+
+    def _behind(self, address: IPv4Address) -> str:
+        return next((f"lan{n}" for n, subnet in enumerate(self.subnets) if address in subnet), "dmz0")
 
     def _outsider(self, name: str, address: IPv4Address, gateway: IPv4Address, internet: IPv4Network) -> Machine:
         inside = address in internet
@@ -198,7 +227,9 @@ class _Draft:
             whose = "of the VMs and of the hypervisors" if flat else "of the VMs"
             yield f"{subnet} {whose}, gateway {self.gateways[subnet]}: {', '.join(nodes)}"
         if self.shared:
-            yield f"{', '.join(map(str, self.shared))} of the hypervisors and the CLC, router {self.router}"
+            apart = any(self._behind(node.address) == "dmz0" for node in self.nodes)
+            whose = "of the hypervisors and the components" if apart else "of the components"
+            yield f"{', '.join(map(str, self.shared))} {whose}, router {self.router}"
         yield f"CLC and view server {self.clc}; outside: {', '.join(map(str, outsiders.values()))}"
 
 

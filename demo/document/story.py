@@ -59,7 +59,9 @@ def drive(stage: Stage, chosen: choice.Choice, revision: int) -> None:
     for vm in stage.vms:
         host = stage.site.hosts[vm.node]
         stage.lab.plug(host, interface=vm.interface, mac=vm.mac, ip=vm.ip)
-    screen.note(f"built: {len(stage.lab.hosts)} hosts, {len(stage.vms)} VMs, after {screen.seconds():.1f} s")
+    screen.note(
+        f"built: {len(stage.lab.hosts)} hosts and switches, VMs: {len(stage.vms)}, after {screen.seconds():.1f} s"
+    )
     screen.step(f"Node agents for {', '.join(chosen.nodes)}")
     took = [_start_agent(stage, node) for node in chosen.nodes]
     screen.note(f"ready, {max(took):.1f} s at most")
