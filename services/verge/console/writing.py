@@ -71,7 +71,7 @@ def commit(
     params = {**(params or {}), "dry_run": "true" if given.dry_run else None}
     answer = _send(console, method, path, content, headers, params)
     for warning in answer.get("warnings") or []:
-        console.remark(f"warning: {plain(warning)}")
+        console.remark(f"warning: {plain(_said(warning))}")
     if given.dry_run:
         console.show(answer, dry_run_text(answer))
         return Exit.OK
@@ -108,6 +108,13 @@ def _send(
         else:
             return answer
     raise AssertionError("the last try returns or raises")
+
+
+def _said(warning: Any) -> str:
+    """`{"pointer", "message"}`, as a fault is; anything else as it is."""
+    if isinstance(warning, Mapping) and "message" in warning:
+        return f"{warning.get('pointer') or 'the whole'}: {warning['message']}"
+    return str(warning)
 
 
 def _wait(given: Namespace, console: Console, answer: Mapping[str, Any]) -> Exit:

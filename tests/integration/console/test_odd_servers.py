@@ -124,10 +124,10 @@ GNI = b"<?xml version='1.0'?>\n<network-data/>\n"
 async def test_imports_are_sent_as_what_they_are(peer, verge, arguments, data, target, media_type):
     path = verge.directory / "document"
     path.write_bytes(data)
-    peer.script = [(200, {**ANSWER, "warnings": ["DHCP option \x1b[1m is not supported", "two"]})]
+    peer.script = [(200, {**ANSWER, "warnings": [{"pointer": "/Mido", "message": "\x1b[1m is ignored"}, "two"]})]
     found = await verge("import", *arguments, path)
     assert found.code == 0
-    assert found.err == "warning: DHCP option \\x1b[1m is not supported\nwarning: two\n"
+    assert found.err == "warning: /Mido: \\x1b[1m is ignored\nwarning: two\n"
     method, asked, headers, body = peer.requests[0]
     assert (method, asked, headers["content-type"], body) == ("PUT", target, media_type, data)
     assert headers["authorization"] == "Bearer a-token"
