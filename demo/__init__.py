@@ -12,5 +12,7 @@ command lines and HTTP; imports none of their code.
     stage      what every step uses: flows by name, and how outcomes are told
     rules, addresses, failures   the steps: what is done, what is expected, what the packets said
     story      their order
+    document   `--gni FILE`: the same, with the cloud of a Eucalyptus document
+    invite     what to look at afterwards
     screen     how it is told
 """

@@ -30,7 +30,7 @@ def to_three_hypervisors(controller: Controller, door: Door) -> Lines:
     get = f"curl -s -H {_token(controller)}"
     url = _url(door)
     return [
-        *_to_the_server(controller, door),
+        *_to_the_server(controller, door, 3),
         *_to_a_node(controller, door, "nc-2", "nc-2"),
         (
             "close the web tier, and wait until it is in force",
@@ -45,19 +45,19 @@ def to_a_document(controller: Controller, door: Door, node: tuple[str, str], vm:
     """`node`: its name and its host's; `vm`: its id and its interface."""
     get = f"curl -s -H {_token(controller)}"
     return [
-        *_to_the_server(controller, door),
+        *_to_the_server(controller, door, 1),
         ("the document as a model", f"{get} {_url(door)}/v1/model"),
         *_to_a_node(controller, door, *node),
         _a_shell(door, *vm),
     ]
 
 
-def _to_the_server(controller: Controller, door: Door) -> Lines:
+def _to_the_server(controller: Controller, door: Door, change: int) -> Lines:
     url, get = _url(door), f"curl -s -H {_token(controller)}"
     return [
         ("interactive API documentation", f"{url}/docs"),
         ("who has applied what", f"{get} {url}/v1/convergence"),
-        ("the change log, and one change in full", f"{get} {url}/v1/updates/3"),
+        ("the change log, and one change in full", f"{get} {url}/v1/updates/{change}"),
     ]
 
 

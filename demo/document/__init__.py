@@ -5,7 +5,7 @@
     site      the networks they live on: the lab's topology, guessed from the document's addresses
     reading   who may reach whom, read from the model: the expectations
     sample    flows worth trying, of every kind
-    trial     flows tried with real packets, and told beside what was expected
+    stage     what every step uses: the barrier, and flows tried with real packets beside what was expected
     changes   a rule is revoked, an elastic IP moves
     story     the order of it all
 
