@@ -22,6 +22,7 @@ NODES = ("nc-1", "nc-2", "nc-3")
 FIRST = IPv4Address("10.111.101.60")
 """Four addresses below a /26 boundary, four above."""
 COUNT = 8
+FIRST_ELASTIC = IPv4Address("10.111.200.1")
 OUTSIDERS = ("outside", "router", "clc")
 
 _NETWORKS = (
@@ -34,7 +35,12 @@ _NETWORKS = (
     "203.0.113.0/24",
     "203.0.113.10/32",
     "10.111.0.1/32",
+    "10.111.0.101/32",
+    "10.111.200.0/24",
+    "10.111.200.1/32",
+    "10.111.200.2/31",
 )
+
 _PORTS = (0, 1, 2, 22, 23, 24, 80, 81, 65534, 65535)
 _TYPES = (0, 3, 8, 13)
 _CODES = (0, 1, 4)
@@ -49,15 +55,22 @@ def network(chance: Random) -> Network:
         third = [str(FIRST + number) for number in range(COUNT) if NODES[number % len(NODES)] == "nc-3"]
         zone_of["nc-3"] = "zone-b"
         zones["zone-b"] = {**ZONE, "private_ips": third}
+    vms = tuple(_vms(chance, zone_of))
+    having = [one.name for one in vms if one.placed and chance.random() < 0.4]
     return Network(
         name="generated",
         topology=flat(len(NODES)),
         zones=zones,
         zone_of=zone_of,
         groups={name: _group(chance) for name in GROUPS},
-        vms=tuple(_vms(chance, zone_of)),
+        vms=vms,
         reach=(),
-        settings={"same_group_traffic": chance.choice(["rules", "rules", "allow"])},
+        settings={
+            "same_group_traffic": chance.choice(["rules", "rules", "allow"]),
+            "gateway_mode": chance.choice(["router", "impersonate"]),
+            "private_nat": chance.choice(["none", "masquerade"]),
+        },
+        elastic={name: str(FIRST_ELASTIC + number) for number, name in enumerate(chance.sample(having, len(having)))},
     )
 
 
@@ -70,6 +83,11 @@ def messages() -> list[Message]:
         Message(50),
         Message(89),
     ]
+
+
+def begins_a_flow(message: Message) -> bool:
+    """Only flows are translated: an ICMP message that neither asks nor belongs to one gets to no elastic IP."""
+    return message.protocol != ICMP or message.first in (8, 13)
 
 
 def _vms(chance: Random, zone_of: dict[str, str]) -> Iterator[Vm]:

@@ -3,7 +3,8 @@
     source's port ─▶ its node: bridge and ip prerouting, forward, ip and bridge postrouting ─▶ uplink
                      destination's node: the same ─▶ destination's port
 
-On one node both ends are in one walk. Whoever is no instance comes in or goes out by the uplinks.
+On one node both ends are in one walk, also where it turns only behind translation. Whoever is no instance comes in or goes
+out by the uplinks.
 """
 
 from __future__ import annotations
@@ -51,11 +52,11 @@ class Traced:
         """The first packet of a flow between two VMs, or one and a host that is no hypervisor. All by name."""
         src, dst = self.network.by_name(source), self.network.by_name(destination)
         nodes = dict.fromkeys(end.node for end in (src, dst) if end)
-        addresses = str(self.network.address(source)), str(self.network.address(destination))
-        return all(self._through(node, src, dst, addresses, message) for node in nodes)
+        datagram = packet(str(self.network.address(source)), str(self.network.address(destination)), message)
+        return all(self._through(node, src, dst, datagram) for node in nodes)
 
-    def _through(self, node: str, src: Vm | None, dst: Vm | None, addresses: tuple[str, str], message: Message) -> bool:
-        datagram = packet(*addresses, message)
+    def _through(self, node: str, src: Vm | None, dst: Vm | None, datagram: Packet) -> bool:
+        """As it leaves the node it goes on to the next, which knows nothing of the flow."""
         frame = Packet(
             {
                 **datagram.fields,
@@ -64,14 +65,22 @@ class Traced:
                 Field.ETHER_SADDR: src.mac if src else ROUTER_MAC,
                 Field.ETHER_DADDR: dst.mac if dst else ROUTER_MAC,
                 Field.ETHER_TYPE: "ip",
+                Field.PACKET_TYPE: "host",
             }
         )
-        datagram.fields |= {Field.IIFNAME: FACTS.bridge, Field.OIFNAME: FACTS.bridge}
+        datagram.fields |= {
+            Field.IIFNAME: FACTS.bridge,
+            Field.OIFNAME: FACTS.bridge,
+            Field.CT_STATUS: 0,
+            Field.CT_MARK: 0,
+        }
         ruleset = self.rulesets[node]
-        return all(
-            base(ruleset[table], chain, frame if table == ownership.BRIDGE else datagram)
-            for table, chain in self._chains[node]
-        )
+        for table, chain in self._chains[node]:
+            if table == ownership.BRIDGE:
+                frame.fields |= {end: datagram.fields[end] for end in (Field.IP_SADDR, Field.IP_DADDR)}
+            if not base(ruleset[table], chain, frame if table == ownership.BRIDGE else datagram):
+                return False
+        return True
 
 
 def _base_chains(ruleset: Ruleset) -> list[tuple[TableId, str]]:

@@ -11,6 +11,7 @@ from lab.topology import Topology
 from tests.oracle.message import NAMES, Message
 from tests.oracle.objects import Operation, Value
 
+ELASTIC = "elastic:"
 TENANT, OTHER_TENANT = "000111222333", "000999888777"
 
 
@@ -106,6 +107,8 @@ class Network:
     reach: tuple[Line, ...]
     settings: Value = field(default_factory=dict)
     """What differs from the network object that all of them have."""
+    elastic: Mapping[str, str] = field(default_factory=dict)
+    """Name of a VM → its elastic IP. In tables, `elastic:web-1` is the VM by that address."""
 
     @property
     def operations(self) -> list[Operation]:
@@ -128,13 +131,23 @@ class Network:
             *(put("node", name, value) for name, value in nodes.items()),
             *(put("group", name, value) for name, value in self.groups.items()),
             *(put("instance", one.id, one.value) for one in self.vms),
+            *(put("elastic_ip", ip, {"instance": self.vm(name).id}) for name, ip in self.elastic.items()),
         ]
 
+    def vm(self, name: str) -> Vm:
+        found = self.by_name(name)
+        assert found is not None, name
+        return found
+
     def by_name(self, name: str) -> Vm | None:
+        """Also by its elastic IP."""
+        name = name.removeprefix(ELASTIC)
         return next((one for one in self.vms if one.name == name), None)
 
     def address(self, name: str) -> IPv4Address:
         """Of a VM or a machine: the one by which others know it."""
+        if name.startswith(ELASTIC):
+            return IPv4Address(self.elastic[name.removeprefix(ELASTIC)])
         found = self.by_name(name)
         if found:
             return found.address
@@ -145,6 +158,8 @@ class Network:
 
     def end(self, name: str) -> str:
         """As the oracle calls it: an instance's id, a node's name, an address."""
+        if name.startswith(ELASTIC):
+            return str(self.address(name))
         found = self.by_name(name)
         if found:
             return found.id

@@ -19,6 +19,7 @@ class Cloud:
     nodes: Mapping[str, Value]
     groups: Mapping[str, Value]
     instances: Mapping[str, Value]
+    elastic_ips: Mapping[str, Value]
 
 
 def read(operations: Iterable[Operation]) -> Cloud:
@@ -37,4 +38,5 @@ def read(operations: Iterable[Operation]) -> Cloud:
         objects["node"],
         objects["group"],
         objects["instance"],
+        objects["elastic_ip"],
     )

@@ -1,7 +1,7 @@
-"""May the first packet of a flow pass? Rows 7 to 9, 13, 14 and 24 of the outcomes, and "Objects" of the contract.
+"""May the first packet of a flow pass? Rows 7 to 14 and 24 of the outcomes, and "Objects" of the contract.
 
-Source and destination are each an instance's id, a node's name, or an address outside the cloud. Instances are known by
-their private addresses: elastic IPs are not modelled here. Replies pass with their flow and are not asked about.
+Source and destination are each an instance's id, a node's name, or an address; one that is an elastic IP of the cloud means
+the instance that has it. All of it is one flat network. Replies pass with their flow and are not asked about.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ def passes(cloud: Cloud, source: str, destination: str, message: Message) -> boo
 
 
 def may_send(cloud: Cloud, source: str, destination: str, message: Message) -> bool:
-    """Whoever is no instance may send anything."""
+    """Whoever is no instance may send anything. Egress rules see the destination as the instance wrote it."""
     if source not in cloud.instances:
         return True
     if not is_placed(cloud, source):
@@ -28,22 +28,60 @@ def may_send(cloud: Cloud, source: str, destination: str, message: Message) -> b
     groups = groups_of(cloud, source)
     if not groups or any(group.get("egress") is None for group in groups):
         return True  # null in any of them, or no group at all, allows all
-    return any(_allows(cloud, rule, destination, message) for group in groups for rule in group["egress"])
+    known_as = address_of(cloud, destination)
+    return any(_allows(cloud, rule, known_as, message) for group in groups for rule in group["egress"])
 
 
 def may_get(cloud: Cloud, source: str, destination: str, message: Message) -> bool:
-    """Whoever is no instance may get anything."""
-    if destination not in cloud.instances:
+    """Whoever is no instance may get anything. Ingress rules see the source as the instance sees it."""
+    instance = holder_of(cloud, destination)
+    if instance is None:
         return True
-    if not is_placed(cloud, destination):
+    if not is_placed(cloud, instance):
         return False
-    host = cloud.instances[destination]["node"]
+    host = cloud.instances[instance]["node"]
     if source == host and cloud.settings.get("host_to_vm", "allow") == "allow":
         return True
-    if cloud.settings.get("same_group_traffic", "rules") == "allow" and _share_a_group(cloud, source, destination):
+    seen_as = source_seen(cloud, source, destination)
+    groups = groups_of(cloud, instance)
+    if cloud.settings.get("same_group_traffic", "rules") == "allow" and any(
+        seen_as in members(cloud, group) for group in cloud.instances[instance]["groups"]
+    ):
         return True
-    groups = groups_of(cloud, destination)
-    return any(_allows(cloud, rule, source, message) for group in groups for rule in group.get("ingress", ()))
+    return any(_allows(cloud, rule, seen_as, message) for group in groups for rule in group.get("ingress", ()))
+
+
+def holder_of(cloud: Cloud, end: str) -> str | None:
+    """The instance that is meant; None where it is none."""
+    if end in cloud.elastic_ips:
+        held: str | None = cloud.elastic_ips[end]["instance"]
+        return held
+    return end if end in cloud.instances else None
+
+
+def source_seen(cloud: Cloud, source: str, destination: str) -> IPv4Address:
+    """Row 11: private addresses stay what they are towards each other; towards an elastic IP a source shows its own, if it
+    has one, else its node's under masquerade."""
+    if source not in cloud.instances or destination not in cloud.elastic_ips:
+        return address_of(cloud, source)
+    own = elastic_of(cloud, source)
+    if own is not None:
+        return own
+    if cloud.settings.get("private_nat", "none") == "masquerade":
+        return address_of(cloud, cloud.instances[source]["node"])
+    return address_of(cloud, source)
+
+
+def elastic_of(cloud: Cloud, instance: str) -> IPv4Address | None:
+    return next((IPv4Address(ip) for ip, value in cloud.elastic_ips.items() if value["instance"] == instance), None)
+
+
+def members(cloud: Cloud, group: str) -> set[IPv4Address]:
+    """Placed instances, by private and by elastic address."""
+    placed = [one for one, value in cloud.instances.items() if group in value["groups"] and is_placed(cloud, one)]
+    return {address_of(cloud, one) for one in placed} | {
+        elastic for one in placed if (elastic := elastic_of(cloud, one)) is not None
+    }
 
 
 def is_placed(cloud: Cloud, instance: str) -> bool:
@@ -62,21 +100,13 @@ def address_of(cloud: Cloud, end: str) -> IPv4Address:
     return IPv4Address(end)
 
 
-def _share_a_group(cloud: Cloud, one: str, other: str) -> bool:
-    if one not in cloud.instances or not is_placed(cloud, one):
-        return False
-    return bool(set(cloud.instances[one]["groups"]) & set(cloud.instances[other]["groups"]))
-
-
-def _allows(cloud: Cloud, rule: Value, peer: str, message: Message) -> bool:
+def _allows(cloud: Cloud, rule: Value, peer: IPv4Address, message: Message) -> bool:
     return _names(cloud, rule, peer) and _means(rule, message)
 
 
-def _names(cloud: Cloud, rule: Value, peer: str) -> bool:
-    """Is this the rule's peer? The members of a group are its placed instances."""
-    if "cidr" in rule:
-        return address_of(cloud, peer) in IPv4Network(rule["cidr"])
-    return peer in cloud.instances and is_placed(cloud, peer) and rule["group"] in cloud.instances[peer]["groups"]
+def _names(cloud: Cloud, rule: Value, peer: IPv4Address) -> bool:
+    """Is this the rule's peer?"""
+    return peer in IPv4Network(rule["cidr"]) if "cidr" in rule else peer in members(cloud, rule["group"])
 
 
 def _means(rule: Value, message: Message) -> bool:
