@@ -33,7 +33,7 @@ def enforced(
         failures=failures,
         instances=outcome.instances,
         timings_ms={stage: round(spent, 3) for stage, spent in timings_ms.items()},
-        sessions_cut=outcome.sessions_judged_again,
+        sessions_cut=outcome.sessions_cut,
         drift=drift,
     )
 
