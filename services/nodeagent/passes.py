@@ -17,7 +17,8 @@ from dataclasses import dataclass, replace
 from typing import Final, TypeVar
 
 from nodeagent import news
-from nodeagent.checkpoint import Checkpoint, CheckpointUnreadable, Slot, Stored
+from nodeagent.checkpoint import Checkpoint, Slot, Stored
+from nodeagent.disk import Disk
 from nodeagent.dnsmasq.server import Status
 from nodeagent.drift import Notice, Suspects
 from nodeagent.enforcement import Enforcement, Outcome, PlanText
@@ -69,13 +70,12 @@ class Passes:
         """The latest few."""
         self.suspects = Suspects(watch, lambda: self._thread)
         self.tally = Tally()
-        self.disk_problem: str | None = None
+        self.disk = Disk(checkpoint, journal)
         self.passed = asyncio.Event()
         """Replaced after each pass: wait on the one you have looked at."""
         self.seen: At | None = None
         """The revision that the view on disk was known to be true at."""
         self._make = make
-        self._checkpoint = checkpoint
         self._journal = journal
         self._tell = tell
         self._turn = asyncio.Lock()
@@ -100,7 +100,8 @@ class Passes:
     async def start(self) -> None:
         """Enforce what the disk holds, before anybody is asked; without a view, close everything."""
         slots: tuple[Slot, ...] = ("pinned", "next", "last")
-        loaded = {slot: await asyncio.to_thread(self._load, slot) for slot in slots}
+        found = {slot: await self.disk.load(slot) for slot in slots}
+        loaded = {slot: (one[0], Wanted(one[1], one[0].etag)) if one else None for slot, one in found.items()}
         generation = max((stored.generation for stored, _ in filter(None, loaded.values())), default=0)
         self._thread = await self._in_worker(threading.get_native_id)
         self.suspects.listen()
@@ -118,9 +119,9 @@ class Passes:
         """A newer view came from the server."""
         async with self._turn:
             self.held = self._proposed = Wanted(offered.view, offered.etag, offered.fetch_ms)
-            self.disk_problem = None
+            self.disk.problem = None
             self.tally.views["delta" if offered.base else "whole"] += 1
-            await self._on_disk(lambda: self._checkpoint.keep(offered, seen, self.generation))
+            await self.disk.do(lambda: self.disk.checkpoint.keep(offered, seen, self.generation))
             await self._pass(fresh=True)
 
     async def pin(self, view: View, body: bytes) -> Outcome:
@@ -133,7 +134,7 @@ class Passes:
                 await self._pass(quiet=True)
             else:
                 stored = Stored(view.node, None, None, body, self.generation)
-                await self._on_disk(lambda: self._checkpoint.pin(stored))
+                await self.disk.do(lambda: self.disk.checkpoint.pin(stored))
                 self._journal.say("view-pinned", digest=view.digest, instances=len(view.instances))
             self._news(outcome.timings_ms)
             return outcome
@@ -144,7 +145,7 @@ class Passes:
             if self.pinned is None:
                 return None
             self.pinned = None
-            await self._on_disk(self._checkpoint.unpin)
+            await self.disk.do(self.disk.checkpoint.unpin)
             self._journal.say("view-unpinned")
             return await self._pass()
 
@@ -153,8 +154,7 @@ class Passes:
             return await self._pass(resync=True)
 
     async def look(self, now: float) -> None:
-        """When somebody has touched our tables, and once a second: is the kernel as we left it, has a port come or gone, is
-        it time to try again?"""
+        """Is the kernel as we left it, has a port come or gone, is it time to try again?"""
         async with self._turn:
             notice = self.suspects.take() or Notice.now()
             wanted = self.wanted
@@ -228,8 +228,8 @@ class Passes:
     ) -> Outcome:
         """Holding the turn: realise what is wanted, flush the disk beside it (if `fresh`), tell the outcome."""
         wanted = self.wanted
-        settle = fresh and not self.disk_problem
-        flushed = asyncio.ensure_future(self._on_disk(self._checkpoint.settle)) if settle else None
+        settle = fresh and not self.disk.problem
+        flushed = asyncio.ensure_future(self.disk.do(self.disk.checkpoint.settle)) if settle else None
         try:
             outcome = await self._realise(wanted.view if wanted else None, resync=resync)
         finally:
@@ -242,9 +242,9 @@ class Passes:
             self.in_force = floor if below.state != "rejected" else None
         else:
             self.in_force = self._floor = wanted
-            if wanted and wanted is self._proposed and not self.disk_problem:
+            if wanted and wanted is self._proposed and not self.disk.problem:
                 self._proposed = None
-                await self._on_disk(self._checkpoint.accept)
+                await self.disk.do(self.disk.checkpoint.accept)
         delay = 0.0 if outcome.state == "applied" else min(max(self._retry[1] * 2, _RETRY_S[0]), _RETRY_S[1])
         self._retry = (time.monotonic() + delay, delay)
         self.outcome, self._ready = outcome, outcome.instances
@@ -274,7 +274,7 @@ class Passes:
             in_force=self.in_force.etag if self.in_force else None,
             held=self.held.etag if self.held else None,
             pinned=self.pinned is not None and self.pinned is self.in_force,
-            disk_problem=self.disk_problem,
+            disk_problem=self.disk.problem,
             timings_ms=timings,
             drift=self.drift,
         )
@@ -289,7 +289,7 @@ class Passes:
         if self.wanted:
             self._tell(came)
 
-    # Threads and disk
+    # The worker
 
     @property
     def _kernel(self) -> Enforcement:
@@ -298,23 +298,3 @@ class Passes:
 
     async def _in_worker(self, step: Callable[[], T]) -> T:
         return await asyncio.get_running_loop().run_in_executor(self._worker, step)
-
-    async def _on_disk(self, step: Callable[[], None]) -> None:
-        try:
-            await asyncio.to_thread(step)
-        except OSError as failed:
-            self._lost_disk(failed)
-
-    def _lost_disk(self, failed: OSError) -> None:
-        """The rules matter more than the copy: go on, and report it."""
-        self.disk_problem = f"{failed.strerror or failed} ({failed.filename})"
-        self._journal.say("checkpoint-failed", reason=self.disk_problem)
-
-    def _load(self, slot: Slot) -> tuple[Stored, Wanted] | None:
-        """What is wrong with a view on disk is said, and it counts as absent."""
-        try:
-            stored = self._checkpoint.load(slot)
-            return (stored, Wanted(stored.view(), stored.etag)) if stored else None
-        except CheckpointUnreadable as wrong:
-            self._journal.say("checkpoint-refused", reason=str(wrong))
-            return None

@@ -45,7 +45,7 @@ def status_of(agent: Agent) -> wire.Status:
         ),
         view_age_s=age,
         timings_ms=dict(told.timings_ms) if told else {},
-        checkpoint_problem=passes.disk_problem,
+        checkpoint_problem=passes.disk.problem,
         dhcp=wire.Dhcp(**asdict(passes.dhcp)) if passes.dhcp else None,
         generation=passes.generation,
         drift=[wire.Drift(**one.to_wire()) for one in passes.drift],
