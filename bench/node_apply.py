@@ -14,6 +14,7 @@ import sys
 import time
 from collections.abc import Callable
 from dataclasses import replace
+from ipaddress import IPv4Address
 from statistics import median
 from typing import Any
 
@@ -25,7 +26,7 @@ from nodeagent.state.host import HostFacts
 from tests.unit.nodeagent.wires import group, instance, rule, wire
 from verge.contract.members import Members, format_address, parse_address
 from verge.contract.rule import GroupId
-from verge.contract.view import View
+from verge.contract.view import InstanceId, View
 
 
 def network(members: int) -> dict[str, Any]:
@@ -40,7 +41,7 @@ def network(members: int) -> dict[str, Any]:
     instances = {f"i-{n}": instance(n, [f"sg-{3 * (n - 1) + one}" for one in range(3)]) for n in range(1, 31)}
     addresses = [format_address(parse_address("10.200.0.0") + n) for n in range(members)]
     held = {name: [f"10.111.102.{n % 250}" for n in range(20)] for name in groups}
-    return wire(instances, groups, held | {"sg-1": addresses})
+    return wire(instances, groups, held | {"sg-1": addresses}, public_ips=["10.111.200.1-10.111.200.50"])
 
 
 def with_members(view: View, name: str, members: Members) -> View:
@@ -100,6 +101,7 @@ def _measure(members: int, repeat: int) -> None:
     _row("one member more", added, bare_add)
     _row("one member less, its users judged again", removed, bare_add)
     _row("a group's rules replaced", rules, bare_add)
+    _elastic(agent, made, bare, repeat)
     _row("nothing", none, None)
     resyncs = []
     for _ in range(5):
@@ -109,6 +111,31 @@ def _measure(members: int, repeat: int) -> None:
         assert not outcome.changes
     _row("resync, nothing to repair", resyncs, None)
     print(f"\nmoved(), asked every second: {median(timed(agent.moved) for _ in range(repeat)):.3f} ms")
+
+
+def _elastic(agent: Enforcement, made: dict[str, Any], bare: Libnftables, repeat: int) -> None:
+    """Against the same elements in one bare transaction. The view is another for each, as a delta makes it."""
+    plain = View.parse(made)
+    vm = plain.instances[InstanceId("i-1")]
+    having = replace(vm, elastic_ip=IPv4Address("10.111.200.1"))
+    given = replace(plain, instances={**plain.instances, vm.id: having})
+    added, removed, floor = [], [], []
+    _run(agent, plain, None)
+    for _ in range(repeat):
+        added.append(_run(agent, given, 4))
+        removed.append(_run(agent, plain, 4))
+    elements = (
+        "add element bridge verge_l2 elastic_here4 { 10.111.200.1 }\n"
+        "add element ip verge elastic_pairs { 10.111.200.1 . 10.111.101.1 }\n"
+        "add element ip verge elastic_dnat { 10.111.200.1 : 10.111.101.1 }\n"
+        "add element ip verge elastic_snat { 10.111.101.1 : 10.111.200.1 }\n"
+    )
+    for _ in range(repeat):
+        floor.append(timed(lambda: bare.commit(elements)))
+        bare.commit(elements.replace("add ", "delete "))
+    agent.resync(plain, clock_seconds=1)
+    _row("an elastic IP more", added, floor)
+    _row("an elastic IP less, its flows forgotten", removed, floor)
 
 
 def _run(agent: Enforcement, view: View, changes: int | None) -> tuple[Outcome, float]:

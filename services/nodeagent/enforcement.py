@@ -11,15 +11,15 @@ Instances are admitted to DHCP before the transaction opens their ports, and dis
 Blocking, and for one thread at a time: the shell calls it from a worker thread.
 """
 
-from collections.abc import Iterable
 from dataclasses import replace
-from typing import Final, Literal, assert_never
+from typing import Final, Literal
 
 from nodeagent.desired import elastic
 from nodeagent.desired.dhcp import Dhcp, dhcp
 from nodeagent.desired.memo import Memo
 from nodeagent.desired.node import Desired, desired
 from nodeagent.dnsmasq.server import Dnsmasq
+from nodeagent.hostsettings import HostSettings
 from nodeagent.kernel import KernelRefused
 from nodeagent.kernel.handover import Handover, Pair
 from nodeagent.kernel.links import HostLinks, can_filter_bridges
@@ -30,19 +30,6 @@ from nodeagent.nft.transaction import lines
 from nodeagent.outcome import Clock, Outcome, PlanText
 from nodeagent.plan.assignment import highest
 from nodeagent.plan.difference import HandlesUnknown
-from nodeagent.plan.host import (
-    AddAddress,
-    DeleteAddress,
-    FilterBridge,
-    ReflectPort,
-    SetSysctl,
-    SilencePort,
-    Step,
-    closing,
-    described,
-    object_of,
-    opening,
-)
 from nodeagent.plan.plan import Plan
 from nodeagent.plan.plan import plan as make_plan
 from nodeagent.state import generations, ownership
@@ -72,17 +59,12 @@ class Enforcement:
         self._memo = Memo()
         self._ruleset = KernelRuleset()
         self._links = HostLinks(facts)
+        self._settings = HostSettings(facts, self._links)
         self._handover = Handover(facts)
         self._believed: Observed | None = None
         self._believed_at = -1
         """The kernel's generation (of rulesets, not of policy) at which `_believed` was true."""
         self._wanted: tuple[View | None, Identity, Desired] | None = None
-        self._settled: frozenset[str] = frozenset()
-        """Ports that have had their settings."""
-        self._refused: frozenset[str] = frozenset()
-        """What of the host could not be set: it is in the outcome, and no news each second."""
-        self._opened: tuple[object, ...] | None = None
-        """What the settings behind the ruleset were last made for; None: they are to be looked at."""
         self._is_first = True
 
     def apply(self, view: View | None, *, clock_seconds: int) -> Outcome:
@@ -106,7 +88,8 @@ class Enforcement:
 
     def resync(self, view: View | None, *, clock_seconds: int) -> Outcome:
         """Like `apply`, after reading back everything that is ours."""
-        self._believed = self._opened = None
+        self._believed = None
+        self._settings.doubt()
         if self.dnsmasq:
             self.dnsmasq.doubt()
         return self.apply(view, clock_seconds=clock_seconds)
@@ -121,7 +104,7 @@ class Enforcement:
     def _apply(self, view: View | None, clock_seconds: int, clock: Clock) -> Outcome:
         links = self._links.read()
         wanted = self._desired(view, links.identity)
-        taken, failures = self._close(links)
+        taken, failures = self._settings.close(links)
         clock.lap("apply")
         cannot = self._cannot_filter(links)
         if cannot:
@@ -147,7 +130,7 @@ class Enforcement:
         else:
             raise KernelRefused("somebody else keeps changing the ruleset")
         cut = self._hand_over(view, wanted, before, failures)
-        opened = self._open(links, wanted, failures)
+        opened = self._settings.open(links, wanted, failures)
         clock.lap("apply")
         readiness = self._readiness(wanted, self._links.read() if opened else links)
         clock.lap("verify")
@@ -166,14 +149,8 @@ class Enforcement:
         links = self._links.read()
         wanted = self._desired(view, links.identity)
         plan = self._plan(observed, links, wanted, self._next_generation(observed, 0))
-        last = opening(self._with_settings(links, wanted), wanted, self._facts)
-        return PlanText(
-            (
-                *(described(step, self._facts) for step in plan.links),
-                *lines(plan.changes),
-                *(described(step, self._facts) for step in last),
-            )
-        )
+        first, last = self._settings.described(links, wanted)
+        return PlanText((*first, *lines(plan.changes), *last))
 
     def moved(self) -> bool:
         """Has somebody else changed a ruleset since our last commit, or a setting or address of the host that we answer
@@ -187,14 +164,7 @@ class Enforcement:
         links = self._links.read()
         if links.identity != identity:
             return True
-        steps = (*closing(links), *opening(self._with_settings(links, wanted), wanted, self._facts))
-        return any(self._is_news(step) for step in steps)
-
-    def _is_news(self, step: Step) -> bool:
-        """A port that has just come is no drift: `readiness` tells of it."""
-        if isinstance(step, SilencePort | ReflectPort) and step.port not in self._settled:
-            return False
-        return object_of(step, self._facts) not in self._refused
+        return self._settings.moved(links, wanted)
 
     @property
     def left_at(self) -> int:
@@ -261,59 +231,6 @@ class Enforcement:
             return False
         self._believed, self._believed_at = plan.after, expected
         return True
-
-    def _close(self, links: Links) -> tuple[tuple[str, ...], list[Failure]]:
-        """What comes before the ruleset: what was set, and what could not be."""
-        failures: list[Failure] = []
-        if links.bridge_filtered is None:
-            failures.append(Failure(f"host/{self._facts.bridge}", "links", "there is no such bridge"))
-        self._refused = frozenset()
-        taken = self._take(closing(links), failures)
-        self._settled = frozenset(links.ports)
-        return taken, failures
-
-    def _open(self, links: Links, wanted: Desired, failures: list[Failure]) -> tuple[str, ...]:
-        """What comes behind it. Where nothing is new, nothing is read: `moved` looks each second."""
-        made_for = (wanted.sysctls, wanted.addresses, wanted.interfaces, links.ports, links.identity)
-        if made_for == self._opened:
-            return ()
-        before = len(failures)
-        taken = self._take(opening(self._with_settings(links, wanted), wanted, self._facts), failures)
-        self._opened = made_for if len(failures) == before else None
-        return taken
-
-    def _with_settings(self, links: Links, wanted: Desired) -> Links:
-        return replace(links, sysctls=self._links.sysctls(one.name for one in wanted.sysctls))
-
-    def _take(self, steps: Iterable[Step], failures: list[Failure]) -> tuple[str, ...]:
-        taken = []
-        for step in steps:
-            try:
-                self._do(step)
-            except (KernelRefused, OSError) as refused:
-                named = object_of(step, self._facts)
-                failures.append(Failure(named, "links", str(refused)))
-                self._refused |= {named}
-            else:
-                taken.append(described(step, self._facts))
-        return tuple(taken)
-
-    def _do(self, step: Step) -> None:
-        match step:
-            case FilterBridge():
-                self._links.filter_bridge()
-            case SilencePort(port):
-                self._links.silence(port)
-            case ReflectPort(port):
-                self._links.reflect(port)
-            case SetSysctl(sysctl):
-                self._links.set_sysctl(sysctl.name, sysctl.value)
-            case AddAddress(address):
-                self._links.add_address(address)
-            case DeleteAddress(address):
-                self._links.delete_address(address)
-            case _:
-                assert_never(step)
 
     def _hand_over(self, view: View | None, wanted: Desired, before: set[Pair], failures: list[Failure]) -> int:
         """Behind the transaction. Of a predecessor nobody knows what it has told and forgotten, so the first time all is

@@ -107,3 +107,10 @@ def place(kind: tuple[str, str], **network: Any) -> Iterator[Place]:
         with made.cloud:
             made.cloud.enforce()
             yield made
+
+
+def named_by_no_rule(at: Place) -> None:
+    """Else an elastic IP that goes is a member less, too, and those who admitted it judge again."""
+    at.cloud.groups["web"] = group(rule("tcp", 80, cidr="0.0.0.0/0"))
+    at.cloud.groups_of = {vm.interface: ["web"] for vm in at.vms.values()}
+    at.cloud.enforce()
