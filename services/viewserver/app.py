@@ -46,6 +46,15 @@ log = logging.getLogger(__name__)
 
 STALE_LIMIT_S = 60.0
 
+TAGS = [
+    {"name": "writing", "description": "The cloud controller's: what the network shall be."},
+    {"name": "convergence", "description": "Who has applied what, live, and waiting for it."},
+    {"name": "reading", "description": "The network, its history, the nodes."},
+    {"name": "nodes", "description": "The node agents': their view, their report."},
+    {"name": "fences", "description": "Addresses on their way from one node to another."},
+    {"name": "credentials", "description": "Tokens, made and revoked by an admin."},
+]
+
 
 def create_routes() -> FastAPI:
     """The routes and their description; `app.state.server` is set once the server is up."""
@@ -53,6 +62,7 @@ def create_routes() -> FastAPI:
         title="Verge view server",
         version="1",
         description="The authoritative network, and every node's own view of it.",
+        openapi_tags=TAGS,
         docs_url=None,
         redoc_url=None,
     )
