@@ -104,6 +104,7 @@ class Enforcement:
     def _apply(self, view: View | None, clock_seconds: int, clock: Clock) -> Outcome:
         links = self._links.read()
         wanted = self._desired(view, links.identity)
+        clock.lap("plan")
         taken, failures = self._settings.close(links)
         clock.lap("apply")
         cannot = self._cannot_filter(links)

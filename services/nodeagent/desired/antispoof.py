@@ -44,9 +44,9 @@ def table(
     found: Resolution,
     instances: Iterable[ViewInstance],
     closed: Iterable[int],
-    here: Members,
 ) -> Table:
-    """`closed` are addresses that no port on this node may use: those of quarantined instances. `here` are elastic IPs."""
+    """`closed` are addresses that no port on this node may use: those of quarantined instances. There are no elastic IPs in
+    it, which `resolution.here` has."""
     instances = tuple(instances)
     ports = equals(Field.IIFNAME, facts.ports), equals(Field.OIFNAME, facts.ports)
     local = Members.of([*(int(instance.private_ip) for instance in instances), *closed])
@@ -60,7 +60,7 @@ def table(
         "own_port": _set((KeyType.IFNAME, KeyType.IFNAME), ((vm.interface, vm.interface) for vm in instances)),
         "vm_ports": _set((KeyType.IFNAME,), ((vm.interface,) for vm in instances)),
         "local4": Set((KeyType.IPV4,), local),
-        **resolution.bridge_sets(facts, identity, found, here),
+        **resolution.bridge_sets(facts, identity, found),
     }
     chains = {
         "prerouting": Chain((rule(ports[0], Goto("from_vm")), rule(Goto("from_elsewhere"))), PREROUTING),

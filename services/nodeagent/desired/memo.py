@@ -17,7 +17,7 @@ class Memo:
 
     def of(self, make: Callable[..., T], key: tuple[str, ...], *inputs: Any) -> T:
         """`make(*inputs)`, or what it gave for `key` last time if the inputs are equal."""
-        slot = (make.__qualname__, *key)
+        slot = (make.__module__, make.__qualname__, *key)
         found = self._used.get(slot) or self._kept.get(slot)
         if found is None or found[0] != inputs:
             found = (inputs, make(*inputs))

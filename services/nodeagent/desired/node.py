@@ -63,7 +63,7 @@ def _skeleton(facts: HostFacts) -> Ruleset:
     nobody = Bindings()
     return {
         ownership.ARP: resolution.arp_table(facts, _NO_IDENTITY, resolution.NOTHING, _NOBODY),
-        ownership.BRIDGE: antispoof.table(facts, _NO_IDENTITY, resolution.NOTHING, (), (), _NOBODY),
+        ownership.BRIDGE: antispoof.table(facts, _NO_IDENTITY, resolution.NOTHING, (), ()),
         ownership.IP: Table(
             {**judgement.sets(_NOBODY, (), _NOBODY), **elastic.sets(nobody, ())},
             {**judgement.maps(()), **elastic.maps(nobody)},
@@ -91,11 +91,13 @@ def _desired(view: View, facts: HostFacts, identity: Identity, memo: Memo) -> De
 
     bound = elastic.bindings(view, sorted_.enforced, identity)
     failures += [Failure(f"instances/{name}", "ruleset", why) for name, why in bound.faults]
+    # who has which elastic IP concerns `elastic` alone: the rest need not be made again for it
+    enforced = tuple(replace(vm, elastic_ip=None) if vm.elastic_ip else vm for vm in sorted_.enforced)
     ranges = elastic.pool(view, identity)
     hop = resolution.resolution(view, ranges)
 
     sets: dict[str, Set] = {
-        **memo.of(_address_sets, (), sorted_.enforced, sorted_.closed, _instance_ranges(view), hop.gateway),
+        **memo.of(_address_sets, (), enforced, sorted_.closed, _instance_ranges(view), hop.gateway),
         **memo.of(elastic.sets, (), bound, ranges),
     }
     chains: dict[str, Chain] = {
@@ -109,7 +111,7 @@ def _desired(view: View, facts: HostFacts, identity: Identity, memo: Memo) -> De
         sets[groups.members_set(peer)] = memo.of(_members_set, (peer,), view.members.get(peer, _NOBODY))
 
     placed: list[tuple[ViewInstance, bool]] = []
-    for vm in sorted_.enforced:
+    for vm in enforced:
         known = tuple(sorted({group for group in vm.groups if group in view.groups}))
         egress = _egress(vm, view)
         failures += [
@@ -121,14 +123,15 @@ def _desired(view: View, facts: HostFacts, identity: Identity, memo: Memo) -> De
 
     maps = {**memo.of(judgement.maps, (), tuple(placed)), **memo.of(elastic.maps, (), bound)}
     closed, here = tuple(sorted(sorted_.closed)), bound.here
+    ports: Table = memo.of(antispoof.table, (), facts, identity, hop, enforced, closed)
     return Desired(
         ruleset={
             ownership.ARP: memo.of(resolution.arp_table, (), facts, identity, hop, here),
-            ownership.BRIDGE: memo.of(antispoof.table, (), facts, identity, hop, sorted_.enforced, closed, here),
+            ownership.BRIDGE: replace(ports, sets={**ports.sets, **memo.of(resolution.here, (), facts, here)}),
             ownership.IP: Table(sets, maps, chains),
         },
         failures=tuple(failures),
-        interfaces={vm.id: vm.interface for vm in sorted_.enforced},
+        interfaces={vm.id: vm.interface for vm in enforced},
         quarantined=frozenset(sorted_.quarantined),
         revoke=network.revoke,
         elastic=bound.pairs,

@@ -67,7 +67,12 @@ def owned(found: Resolution) -> frozenset[IPv4Address]:
     return frozenset((IPv4Address(found.gateway), METADATA)) if found.mode == "node" else frozenset()
 
 
-def bridge_sets(facts: HostFacts, identity: Identity, found: Resolution, here: Members) -> dict[str, Set]:
+def here(facts: HostFacts, elastic_ips: Members) -> dict[str, Set]:
+    """The one set of the bridge table that changes with an elastic IP."""
+    return {"elastic_here4": Set((KeyType.IPV4,), Members.of(()) if facts.is_separate else elastic_ips)}
+
+
+def bridge_sets(facts: HostFacts, identity: Identity, found: Resolution) -> dict[str, Set]:
     shared = {found.gateway, int(METADATA)}
     answered = [Span(int(address), int(address)) for address in (METADATA, IDENTIFIER)]
     if found.mode != "router":
@@ -80,7 +85,7 @@ def bridge_sets(facts: HostFacts, identity: Identity, found: Resolution, here: M
         "answered4": _spans(answered if found.gateway else ()),
         "bridge4": _addresses(on_bridge),
         "node4": _addresses({*map(int, identity.addresses)} - shared),
-        "elastic_here4": Set((KeyType.IPV4,), Members.of(()) if facts.is_separate else here),
+        **here(facts, Members.of(())),
         "heeded4": _set((KeyType.IPV4, KeyType.IPV4), [(one, one) for one in found.known]),
         "uplinks": _set((KeyType.IFNAME,), [(name,) for name in identity.uplinks]),
     }
@@ -147,13 +152,13 @@ def one_mac(facts: HostFacts, found: Resolution) -> tuple[Rule, ...]:
     return (rule(within("answered4", Field.ARP_SADDR_IP), Write(Field.ARP_SADDR_ETHER, facts.gateway_mac)),)
 
 
-def arp_table(facts: HostFacts, identity: Identity, found: Resolution, here: Members) -> Table:
+def arp_table(facts: HostFacts, identity: Identity, found: Resolution, elastic_ips: Members) -> Table:
     """On a flat network the bridge table does it all: here a port cannot be told from the bridge."""
     if found is NOTHING or not facts.is_separate or not identity.addresses:
         return Table({}, {}, {"input": Chain((), ARP_INPUT)})
     own = [int(address) for address in identity.addresses]
     only = rule(equals(Field.IIFNAME, facts.public_interface), _REQUEST, outside("answered4", Field.ARP_DADDR_IP), DROP)
-    answered = here.changed(add=[one for one in own if one not in here])
+    answered = elastic_ips.changed(add=own)
     return Table({"answered4": Set((KeyType.IPV4,), answered)}, {}, {"input": Chain((only,), ARP_INPUT)})
 
 

@@ -1,7 +1,8 @@
 """Gratuitous ARP: neighbours learn at once that an elastic IP is here now.
 
 As request and as reply, since stacks differ in which they heed (RFC 5227, section 3), and again after 0.3, 1 and 3 seconds,
-since each may be lost. The first goes out before `announce` returns, the others from a thread that ends with the last.
+since each may be lost. The first goes out before `announce` returns, the others from a thread, which the first announcement
+starts and `close` ends.
 """
 
 import fcntl
@@ -61,13 +62,12 @@ class Announcer:
 
     def _again(self) -> None:
         with self._changed:
-            while self._due:
-                left = self._due[0][0] - time.monotonic()
-                if left > 0:
+            while not self._closed:
+                left = self._due[0][0] - time.monotonic() if self._due else None
+                if left is None or left > 0:
                     self._changed.wait(left)
-                    continue
-                self._say(self._due.pop(0)[1])
-            self._thread = None
+                else:
+                    self._say(self._due.pop(0)[1])
 
     def _say(self, address: int) -> None:
         """What cannot be said now (the link is down) is said again later, or was of no use."""

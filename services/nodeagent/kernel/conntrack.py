@@ -8,10 +8,12 @@ that took its place is hit. Never by zone alone: Linux 6.1 then deletes everythi
 
 import struct
 from collections.abc import Iterable, Iterator
+from pathlib import Path
 from typing import Final, NamedTuple
 
 from nodeagent.kernel.netlink import Netlink, attribute, attributes
 
+_COUNT: Final = Path("/proc/sys/net/netfilter/nf_conntrack_count")
 _NETFILTER: Final = 12
 _GET: Final = 1 << 8 | 1  # NFNL_SUBSYS_CTNETLINK, IPCTNL_MSG_CT_GET
 _DELETE: Final = 1 << 8 | 2
@@ -44,6 +46,10 @@ class Conntrack:
 
     def close(self) -> None:
         self._netlink.close()
+
+    def count(self) -> int:
+        """Of all flows of this namespace. Raises OSError."""
+        return int(_COUNT.read_text())
 
     def by(self, address: int) -> Iterator[Flow]:
         """Flows that were sent to this address, or carry it as source. Raises KernelRefused."""

@@ -5,11 +5,16 @@ leaving ─▶ the transaction ─▶ left, arrived
 
 from collections.abc import Iterable
 from itertools import chain
+from typing import Final
 
 from nodeagent.kernel.announcement import Announcer
 from nodeagent.kernel.conntrack import Conntrack
 from nodeagent.state.host import HostFacts
 from nodeagent.state.ruleset import Span
+
+_FEW: Final = 2000
+"""Flows of the host for each elastic IP: the kernel walks its table (10 ms) twice to pick those of one out of it, in which
+time we read so many."""
 
 Pair = tuple[int, int]
 """An elastic IP and the private address that has it."""
@@ -33,7 +38,10 @@ class Handover:
     def left(self, pairs: Iterable[Pair]) -> int:
         """Flows that were translated so are forgotten; how many. Raises KernelRefused."""
         gone = set(pairs)
-        found = chain.from_iterable(self._conntrack.by(elastic) for elastic, _ in gone)
+        if self._conntrack.count() < _FEW * len(gone):
+            found = self._conntrack.everything()
+        else:
+            found = chain.from_iterable(self._conntrack.by(elastic) for elastic, _ in gone)
         keys = {
             flow.key: flow
             for flow in found
