@@ -22,6 +22,7 @@ from viewserver.api import (
     metrics,
     nodes,
     problems,
+    readiness,
     reading,
     tokens,
     updates,
@@ -67,7 +68,7 @@ def create_routes() -> FastAPI:
         redoc_url=None,
     )
     problems.install(app)
-    for module in (fences, tokens, reading, convergence, events, metrics, nodes, imports, updates):
+    for module in (fences, tokens, readiness, reading, convergence, events, metrics, nodes, imports, updates):
         app.include_router(module.router)
 
     @app.get("/healthz", tags=["service"], summary="Alive")

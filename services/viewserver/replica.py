@@ -8,7 +8,7 @@ import time
 from collections import defaultdict, deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 import orjson
@@ -188,19 +188,15 @@ class Replica:
     # --- nodes ---
 
     def hear(self, node: str, told: Told) -> bool:
-        """Take in a stored report; True if the node advanced."""
+        """Take in a stored report; True if it says anything new."""
         before = self.told.get(node)
         self.told[node] = told
         pending = self._pending.get(node)
-        advanced = before is None or (told.epoch, told.applied, told.state) != (
-            before.epoch,
-            before.applied,
-            before.state,
-        )
+        news = before is None or replace(told, at=before.at) != before
         if pending and told.epoch == self.held.epoch:
             while pending and pending[0].revision <= told.applied:
                 self.spreads.applied(pending.popleft().revision, node, told.at)
-        return advanced
+        return news
 
     @contextmanager
     def connected(self, node: str) -> Iterator[None]:
