@@ -28,6 +28,7 @@ from viewserver.waiting import Waiting
 
 RECENT_CHANGES = 1000
 RECENT_ETAGS = 64
+STALE_AFTER_S = 3.0
 CONVERGENCE_BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300, 3600)
 PROGRESS = "progress"
 """The key of those who wait for any node to advance, or any change to be committed."""
@@ -184,6 +185,11 @@ class Replica:
     def stale_seconds(self) -> float:
         """How long this replica has not known whether it is at the head; below a few seconds it is."""
         return time.monotonic() - self.fresh_at
+
+    def stale_header(self) -> dict[str, str]:
+        """`Verge-Stale: <seconds>`, on answers from a replica that may be behind; nothing from one that is not."""
+        stale = self.stale_seconds()
+        return {"verge-stale": f"{stale:.0f}"} if stale > STALE_AFTER_S else {}
 
     # --- nodes ---
 

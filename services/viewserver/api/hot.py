@@ -26,7 +26,6 @@ Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 
 PATH = re.compile(r"/v1/nodes/([^/]+)/view")
-STALE_AFTER_S = 3.0
 CATCH_UP_S = 5.0
 _PREFER_WAIT = re.compile(r"(?:^|[,;\s])wait\s*=\s*\"?(\d+(?:\.\d+)?)")
 
@@ -122,10 +121,7 @@ class _nothing:  # noqa: N801 - reads as a block
 
 def _headers(replica: Replica, etag: ETag) -> dict[str, str]:
     headers = {"etag": str(etag), "verge-revision": str(replica.held.at), "cache-control": "no-cache"}
-    stale = replica.stale_seconds()
-    if stale > STALE_AFTER_S:
-        headers["verge-stale"] = f"{stale:.0f}"
-    return headers
+    return headers | replica.stale_header()
 
 
 def _wait(headers: dict[str, str], scope: Scope, most: float) -> float:

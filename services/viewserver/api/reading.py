@@ -11,7 +11,7 @@ from viewserver.model.convergence import Facts, percentiles, standing
 from viewserver.model.updates import rewind
 from viewserver.store.changes import changes_page, changes_since, read_change
 from viewserver.store.head import Head
-from viewserver.store.reports import applied_for, load_reports
+from viewserver.store.reports import applied_for, read_report
 
 router = APIRouter(tags=["reading"])
 
@@ -26,7 +26,7 @@ async def get_model(
     network, at = held.network, held.revision
     if revision is not None and revision > at:
         raise UnknownObject(f"revision {revision} does not exist; the head is {at}")
-    while revision is not None and at > revision:
+    if revision is not None and at > revision:
         async with server.database.begin() as conn:
             changes = [one for one in await changes_since(conn, revision, limit=at - revision) if one.revision <= at]
         for change in reversed(changes):
@@ -34,7 +34,7 @@ async def get_model(
         at = revision
     return Json(
         {"revision": at, **network.to_wire()},
-        headers={"etag": f'"{at}"', "verge-revision": f"{held.epoch}.{at}", **_stale(server)},
+        headers={"etag": f'"{at}"', "verge-revision": f"{held.epoch}.{at}", **server.replica.stale_header()},
     )
 
 
@@ -111,8 +111,8 @@ async def get_node(server: ServerOf, caller: CallerOf, node: str) -> Json:
     caller.may("operator")
     for facts in server.replica.facts([node]):
         async with server.database.begin() as conn:
-            report = next((one.report for one in await load_reports(conn) if one.node == node), None)
-        return Json({**_node_wire(server, facts), "report": report})
+            stored = await read_report(conn, node)
+        return Json({**_node_wire(server, facts), "report": stored.report if stored is not None else None})
     raise UnknownObject(f"node {node} does not exist")
 
 
@@ -156,11 +156,3 @@ def _summary_wire(server: Server, change: Change, exceptions: list[str]) -> dict
     replica = server.replica
     spread = replica.spreads[change.revision] if change.epoch == replica.held.epoch else None
     return {**spread.to_wire(), "exceptions": exceptions} if spread is not None else None
-
-
-STALE_AFTER_S = 3.0
-
-
-def _stale(server: Server) -> dict[str, str]:
-    seconds = server.replica.stale_seconds()
-    return {"verge-stale": f"{seconds:.0f}"} if seconds > STALE_AFTER_S else {}

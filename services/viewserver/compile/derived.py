@@ -8,7 +8,7 @@ random networks.
 from __future__ import annotations  # rpds types cannot be subscripted at run time
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from rpds import HashTrieMap
 
@@ -88,15 +88,7 @@ class Derived:
         for kind, key in keys:
             if kind == "node" and after.node(key) is None:
                 digests = digests.discard(key)
-        return Derived(
-            after,
-            parts.members,
-            parts.instance_leaves,
-            parts.group_leaves,
-            parts.zone_leaves,
-            parts.network_leaf,
-            digests,
-        ), tuple(affected)
+        return replace(parts, digests=digests), tuple(affected)
 
     def digest_of(self, node: str) -> str:
         """The root digest of a node's view, from the shared leaves. Costs what the node sees, not what the cloud holds."""

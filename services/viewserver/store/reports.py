@@ -104,6 +104,7 @@ SELECT batch.seq, pg_notify('verge_reports', batch.seq::text) FROM batch
 _COLUMNS = """node, epoch, applied_version, applied_digest, attempted_epoch, attempted_version, attempted_digest,
     state, report, sequence, boot_id, seen_at, seq"""
 _LOAD = text(f"SELECT {_COLUMNS} FROM reports").columns(report=JSONB)  # noqa: S608
+_ONE = text(f"SELECT {_COLUMNS} FROM reports WHERE node = :node").columns(report=JSONB)  # noqa: S608
 _SINCE = text(f"SELECT {_COLUMNS} FROM reports WHERE seq > :seq ORDER BY seq").columns(report=JSONB)  # noqa: S608
 _FORGET = text("DELETE FROM reports WHERE node = ANY(CAST(:nodes AS text[]))")
 _APPLIED_FOR = text("""
@@ -128,6 +129,11 @@ async def store_reports(conn: AsyncConnection, batch: Sequence[NewReport]) -> No
 
 async def load_reports(conn: AsyncConnection) -> list[StoredReport]:
     return [_to_stored(row) for row in await conn.execute(_LOAD)]
+
+
+async def read_report(conn: AsyncConnection, node: str) -> StoredReport | None:
+    row = (await conn.execute(_ONE, {"node": node})).one_or_none()
+    return None if row is None else _to_stored(row)
 
 
 async def reports_since(conn: AsyncConnection, seq: int) -> list[StoredReport]:
