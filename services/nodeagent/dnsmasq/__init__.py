@@ -6,7 +6,6 @@ I/O: files below the agent's state directory, one process, a datagram to it, and
     text       what stands in the files, and the one packet we send (pure)
     files      written by rename, so that dnsmasq never reads half of one
     process    started, found again after a kill -9 of the agent, told to read again, ended
-    occupant   who holds the port that dnsmasq needs
     server     all of that in the order of a pass
 
     DnsmasqFailed       no DHCP now; the text says why and what to do

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Final
 
 from nodeagent.dnsmasq import DnsmasqFailed
-from nodeagent.dnsmasq.occupant import occupants
+from nodeagent.kernel.ports import holders
 
 _OPTION: Final = "--conf-file="
 _STARTED: Final = "started, version"
@@ -124,8 +124,8 @@ def _why(log: Path) -> str:
     said = _last_line(log)
     if "in use" not in said:
         return f"dnsmasq does not start: {said}"
-    holders = ", ".join(map(str, occupants(_PORT))) or "a process that cannot be seen from here"
-    return f"UDP port {_PORT} is taken by {holders}: end it, or keep it off this host; no instance gets an address"
+    culprits = ", ".join(dict.fromkeys(map(str, holders(_PORT)))) or "somebody who has just let go of it"
+    return f"UDP port {_PORT} is taken by {culprits}: end it, or keep it off this host; no instance gets an address"
 
 
 def _last_line(log: Path) -> str:
