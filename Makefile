@@ -4,7 +4,7 @@ LAB := $(PY) -m lab.enter --
 PYTEST := $(PY) -m pytest -q
 ARGS ?=
 
-.PHONY: help setup demo test check style types imports unit property integration dataplane browser bench-loop bench-elastic-ip openapi clean
+.PHONY: help setup demo test check style types imports unit property integration dataplane browser bench-loop bench-elastic-ip bench-node openapi clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -50,6 +50,10 @@ demo-once: setup
 
 bench-elastic-ip: setup ## an elastic IP moves: POST to the first answered ping
 	@$(LAB) $(PY) -m bench.elastic_ip $(ARGS)
+
+bench-node: ## what the data plane costs: programming, packets, floods, beside EDGE mode's rule set
+	@./setup.sh bench
+	@$(LAB) $(PY) -m bench.node $(ARGS)
 
 bench-loop: setup ## POST to reported, by stage
 	@$(LAB) $(PY) -m bench.loop $(ARGS)

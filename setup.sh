@@ -42,6 +42,11 @@ if [ "${1:-}" = browser ]; then # for `make browser` alone
     command -v chromium >/dev/null 2>&1 || command -v google-chrome >/dev/null 2>&1 || need chromium
     command -v chromedriver >/dev/null 2>&1 || need chromium-driver
 fi
+if [ "${1:-}" = bench ]; then # for `make bench-node` alone: EDGE mode's rule set, to be compared with
+    command -v iptables-legacy-restore >/dev/null 2>&1 || need iptables
+    command -v ipset >/dev/null 2>&1 || need ipset
+    command -v ebtables-nft-restore >/dev/null 2>&1 || need ebtables
+fi
 packages=${packages# }
 if [ -n "$packages" ]; then
     if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null 2>&1; then
