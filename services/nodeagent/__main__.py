@@ -61,7 +61,7 @@ async def _serve(settings: Settings) -> None:
     from nodeagent.state.host import HostFacts
 
     try:
-        facts = HostFacts(settings.bridge, settings.public_interface, settings.ports)
+        facts = HostFacts(settings.bridge, settings.public_interface, settings.ports, transit=settings.transit)
     except ValueError as wrong:
         raise SettingsInvalid([str(wrong)]) from wrong
     stop = asyncio.Event()

@@ -65,6 +65,8 @@ class Enforcement:
         self._believed_at = -1
         """The kernel's generation (of rulesets, not of policy) at which `_believed` was true."""
         self._wanted: tuple[View | None, Identity, Desired] | None = None
+        self._spoken_for: frozenset[int] = frozenset()
+        """Private addresses that neighbours were told of."""
         self._is_first = True
 
     def apply(self, view: View | None, *, clock_seconds: int) -> Outcome:
@@ -122,7 +124,7 @@ class Enforcement:
             clock.lap("plan")
             if not plan.changes:
                 break
-            self._handover.leaving(before - set(wanted.elastic))
+            self._handover.leaving(before - set(wanted.elastic), self._spoken_for - wanted.speaks_for)
             committed = self._commit(plan)
             clock.lap("apply")
             changes, again = changes + _count(plan.changes), again + plan.judged_again
@@ -240,7 +242,8 @@ class Enforcement:
             return 0
         now = set(wanted.elastic)
         is_first, self._is_first = self._is_first, False
-        self._handover.arrived(sorted(now if is_first else now - before))
+        self._handover.arrived(sorted(now if is_first else now - before), sorted(wanted.speaks_for - self._spoken_for))
+        self._spoken_for = wanted.speaks_for
         try:
             if is_first:
                 return self._handover.tidied(now, wanted.elastic_ranges)

@@ -51,6 +51,8 @@ class Settings:
     api: ApiAddress
     deltas: bool = True
     """Without them the server is asked for whole views only."""
+    transit: bool = True
+    """May the host forward what concerns none of its instances?"""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -72,6 +74,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--deltas", metavar="on|off", help="take differences between views, default on; off: whole views [VERGE_DELTAS]"
+    )
+    parser.add_argument(
+        "--transit",
+        metavar="leave|drop",
+        help="IPv4 that this host forwards, bridged or routed, and that neither comes from nor goes to an instance of it: "
+        "left alone (default), or dropped [VERGE_TRANSIT]",
     )
 
 
@@ -112,10 +120,15 @@ def read(arguments: argparse.Namespace, environment: Mapping[str, str]) -> Setti
     deltas = text("deltas") or "on"
     if deltas not in ("on", "off"):
         faults.append(f"--deltas {deltas!r} is neither on nor off")
+    transit = text("transit") or "leave"
+    if transit not in ("leave", "drop"):
+        faults.append(f"--transit {transit!r} is neither leave nor drop")
     if faults:
         raise SettingsInvalid(faults)
     token_file = Path(token) if token else None
-    return Settings(node, servers, token_file, Path(state), bridge, public, ports, api, deltas == "on")
+    return Settings(
+        node, servers, token_file, Path(state), bridge, public, ports, api, deltas == "on", transit == "leave"
+    )
 
 
 def _fault_in_url(url: str) -> str | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import ExitStack
+from dataclasses import replace
 from itertools import count
 from types import TracebackType
 from typing import Any, Self
@@ -58,7 +59,7 @@ class Node:
 class Cloud:
     """`groups` and `groups_of` (by interface) are the policy; `enforce` makes the nodes' kernels match it."""
 
-    def __init__(self, lab: Lab, vms: list[Vm]) -> None:
+    def __init__(self, lab: Lab, vms: list[Vm], *, transit: bool = True) -> None:
         self.lab = lab
         self.vms = list(vms)
         self.groups: dict[str, dict[str, Any]] = {}
@@ -68,7 +69,7 @@ class Cloud:
         self.elastic: dict[str, str] = {}
         """Elastic IP → interface."""
         self.gateway_mode = "router"
-        facts = SEPARATE if lab.topology.name == "two" else FACTS
+        facts = replace(SEPARATE if lab.topology.name == "two" else FACTS, transit=transit)
         self.addresses = {host.name: str(host.addresses(facts.public_interface)[0].ip) for host in lab.nodes}
         self._open = ExitStack()
         self.nodes = {host.name: Node(host, facts) for host in lab.nodes}

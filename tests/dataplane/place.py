@@ -23,7 +23,15 @@ from tests.unit.nodeagent.wires import group, rule
 NAMES = "abcdef"
 FLAT = ("flat", "impersonate")
 TWO = ("two", "node")
-EVERYWHERE = [FLAT, ("flat", "router"), TWO, ("two", "impersonate")]
+EVERYWHERE = [
+    FLAT,
+    ("flat", "router"),
+    ("flat", "proxy"),
+    TWO,
+    ("two", "impersonate"),
+    ("two", "router"),
+    ("two", "proxy"),
+]
 
 
 def named(kind: tuple[str, str]) -> str:
@@ -33,7 +41,7 @@ def named(kind: tuple[str, str]) -> str:
 class Place:
     """`a` to `f` are VMs, `elastic(n)` addresses of the pool."""
 
-    def __init__(self, lab: Lab, gateway_mode: str) -> None:
+    def __init__(self, lab: Lab, gateway_mode: str, *, transit: bool) -> None:
         self.lab = lab
         self.is_separate = lab.topology.name == "two"
         self.vms = {
@@ -42,7 +50,7 @@ class Place:
             )
             for n, name in enumerate(NAMES)
         }
-        self.cloud = Cloud(lab, list(self.vms.values()))
+        self.cloud = Cloud(lab, list(self.vms.values()), transit=transit)
         self.cloud.gateway_mode = gateway_mode
         self.cloud.groups = {
             "sg": group(rule("tcp", 80, cidr="0.0.0.0/0"), rule("icmp", cidr="0.0.0.0/0"), rule("tcp", 22, group="sg"))
@@ -98,11 +106,11 @@ class Place:
 
 
 @contextmanager
-def place(kind: tuple[str, str], **network: Any) -> Iterator[Place]:
-    """Enforced on both nodes."""
+def place(kind: tuple[str, str], *, transit: bool = True, **network: Any) -> Iterator[Place]:
+    """Enforced on both nodes; `network` is what differs in the network object."""
     name, mode = kind
     with Lab(topology.two(2) if name == "two" else topology.flat(2)) as lab:
-        made = Place(lab, mode)
+        made = Place(lab, mode, transit=transit)
         made.cloud.network |= network
         with made.cloud:
             made.cloud.enforce()

@@ -73,7 +73,7 @@ def test_rules_are_judged_for_an_elastic_ip_as_for_a_private_one(kind: tuple[str
             assert not expect([*passes, *passes_flat], blocked)
 
 
-@flat_and_two
+@everywhere
 def test_the_host_reaches_elastic_and_private_addresses_as_it_may(kind: tuple[str, str]) -> None:
     with place(kind) as at:
         flows = [

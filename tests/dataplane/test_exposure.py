@@ -115,12 +115,25 @@ def test_an_elastic_ip_that_nobody_has_leads_nowhere(kind: tuple[str, str]) -> N
         )
 
 
-def test_forwarding_between_others_is_untouched() -> None:
-    with place(TWO) as at:
-        # the node is a router to them, by the operator's will
+@pytest.mark.parametrize("transit", [True, False], ids=["leave", "drop"])
+@pytest.mark.parametrize("kind", [FLAT, TWO], ids=named)
+def test_forwarding_between_others_is_untouched_or_dropped_as_the_host_is_set(
+    kind: tuple[str, str], *, transit: bool
+) -> None:
+    """Row 16. The node is a router to them, by the operator's will; and its instances are served all the same."""
+    with place(kind, transit=transit) as at:
         at.clc.ip(f"route add 192.0.2.0/24 via {at.address('nc-1')}")
-        at.lab["outside"].ip("address add 192.0.2.1/32 dev lo")
-        at.node.ip("route add 192.0.2.0/24 via 198.51.100.1")
+        at.outside.ip("address add 192.0.2.1/32 dev lo")
+        at.node.ip(f"route add 192.0.2.0/24 via {at.lab['router'].addresses(at.public_segment)[0].ip}")
         at.lab["router"].ip(f"route add 192.0.2.1/32 via {OUTSIDE}")
-        at.node.run("ip", "route", "flush", "cache")
-        assert not expect([Flow.tcp(at.clc, at.lab["outside"], IPv4Address("192.0.2.1"), 80)], [])
+        through = Flow.tcp(at.clc, at.outside, IPv4Address("192.0.2.1"), 80)
+        theirs = [
+            Flow.tcp(at.outside, at.a.host, at.elastic(1), 80),
+            Flow.tcp(at.a.host, at.d.host, at.elastic(3), 80),
+            Flow.tcp(at.c.host, at.b.host, at.b.ip, 80),
+            Flow.tcp(at.c.host, at.d.host, at.d.ip, 80),
+            Flow.tcp(at.a.host, at.outside, OUTSIDE, 80),
+            Flow.tcp(at.clc, at.node, at.address("nc-1"), 80),
+            Flow.tcp(at.node, at.outside, OUTSIDE, 80),
+        ]
+        assert not expect([*theirs, *([through] if transit else [])], [] if transit else [through])

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from ipaddress import IPv4Address
 
 import pytest
 
 from lab.flows import Flow
-from lab.frames import ARP, ARP_REPLY, ARP_REQUEST, BROADCAST, NOWHERE, Frame, arp, ethernet
-from lab.host import Host
+from lab.frames import ARP, ARP_REQUEST, BROADCAST, NOWHERE, arp, ethernet
 from lab.probes import expect, ping
 from lab.topology import GATEWAY, OUTSIDE
 from lab.wire import capture, send_frame
+from tests.dataplane.arp import answers
 from tests.dataplane.cloud import FACTS
 from tests.dataplane.place import EVERYWHERE, FLAT, TWO, Place, named, place
 
@@ -20,20 +19,6 @@ everywhere = pytest.mark.parametrize("kind", EVERYWHERE, ids=named)
 routed = pytest.mark.parametrize("kind", [FLAT, TWO, ("two", "impersonate"), ("flat", "proxy")], ids=named)
 METADATA = "169.254.169.254"
 GATEWAY_MAC = FACTS.gateway_mac
-
-
-def is_reply(frame: Frame) -> bool:
-    return frame.ethertype == ARP and frame.protocol == ARP_REPLY
-
-
-def answers(asking: Host, link: str, own: str, target: str, control: str) -> list[str]:
-    """The MACs that an ARP reply for the target gives; the reply for `control`, asked for behind it, ends the wait."""
-    mac = asking.mac(link)
-    with capture(asking, link, is_reply, incoming=True) as heard:
-        for wanted in (target, control):
-            send_frame(asking, link, ethernet(BROADCAST, mac, ARP, arp(ARP_REQUEST, mac, own, NOWHERE, wanted)))
-        assert heard.wait_for(lambda frame: frame.src == IPv4Address(control))
-        return [frame.payload[8:14].hex(":") for frame in heard.frames if frame.src == IPv4Address(target)]
 
 
 def vm_hears(at: Place, name: str, target: str) -> list[str]:

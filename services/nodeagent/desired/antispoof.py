@@ -72,7 +72,7 @@ def table(
                     equals(Field.PACKET_TYPE, "broadcast", "multicast"),
                     DROP,
                 ),
-                *resolution.forward(facts, found),
+                *resolution.forward(facts, identity, found),
                 rule(ports[0], equals(Field.UDP_DPORT, _DHCP_SERVER), DROP),
                 rule(ports[1], equals(Field.UDP_SPORT, _DHCP_SERVER), DROP),
             ),
@@ -80,7 +80,7 @@ def table(
         ),
         "postrouting": Chain((rule(ports[1], Goto("to_vm")),), POSTROUTING),
         **resolution.bridge_chains(facts, found),
-        **_from_vm(facts, identity),
+        **_from_vm(facts, identity, found),
         "from_vm_rarp_mac": Chain((*(_rarp(vm) for vm in instances), rule(DROP))),
         **_to_vm(facts, found),
     }
@@ -112,7 +112,7 @@ _FROM_ITS_MAC = within("identity_mac", Field.IIFNAME, Field.ETHER_SADDR)
 _NOT_IP = rule(differs(Field.ETHER_TYPE, "ip"), DROP)  # IPv6, VLAN tags (802.1Q, ad), LLDP, anything
 
 
-def _from_vm(facts: HostFacts, identity: Identity) -> dict[str, Chain]:
+def _from_vm(facts: HostFacts, identity: Identity, found: Resolution) -> dict[str, Chain]:
     """What is sent to the MAC that all nodes share is for this bridge."""
     to_host = rule(equals(Field.ETHER_DADDR, facts.gateway_mac), Jump("to_host"))
     readdress = () if identity.bridge_mac is None else (rule(Write(Field.ETHER_DADDR, identity.bridge_mac)),)
@@ -136,8 +136,15 @@ def _from_vm(facts: HostFacts, identity: Identity) -> dict[str, Chain]:
                 rule(DROP),
             )
         ),
-        # a lease is renewed with this host, whoever is between
-        "from_vm_ip": Chain((to_host, rule(equals(Field.UDP_DPORT, _DHCP_SERVER), Jump("to_host")), rule(ACCEPT))),
+        "from_vm_ip": Chain(
+            (
+                to_host,
+                # a lease is renewed with this host, whoever is between
+                rule(equals(Field.UDP_DPORT, _DHCP_SERVER), Jump("to_host")),
+                *resolution.short_cut(found),
+                rule(ACCEPT),
+            )
+        ),
         "from_vm_arp": Chain((rule(_FROM_ITS_MAC, Goto("from_vm_arp_mac")), rule(DROP))),
         "from_vm_arp_mac": Chain(
             (
@@ -187,6 +194,8 @@ def _to_vm(facts: HostFacts, found: Resolution) -> dict[str, Chain]:
         ),
         "to_vm_arp": Chain(
             (
+                # this host announces whom it speaks for to everybody else
+                rule(within("own4", Field.OIFNAME, Field.ARP_SADDR_IP), DROP),
                 *resolution.one_mac(facts, found),
                 rule(_REQUEST, _FOR_ITS_VM, ACCEPT),
                 rule(_REPLY, _FOR_ITS_VM, ACCEPT),

@@ -88,6 +88,8 @@ class Manners:
     host_to_vm: bool
     public_interface: str | None
     """None on a flat network."""
+    transit: bool = True
+    """May the host forward what concerns none of its instances?"""
 
 
 def sets(local: Members, instance_ranges: Iterable[Span], first_hop: Members) -> dict[str, Set]:
@@ -159,6 +161,10 @@ def base_chains(manners: Manners) -> dict[str, Chain]:
                 rule(_LOCAL, *_DHCP_REQUEST, DROP),
                 # an elastic IP that nobody here has: an instance may send there, the rest came for nothing
                 rule(within(elastic.POOL, Field.IP_DADDR), outside("local4", Field.IP_SADDR), DROP),
+                *_when(
+                    not manners.transit,
+                    rule(outside("local4", Field.IP_SADDR), outside("local4", Field.IP_DADDR), DROP),
+                ),
             ),
             FORWARD,
         ),

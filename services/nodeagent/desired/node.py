@@ -40,6 +40,8 @@ class Desired:
     elastic: tuple[Pair, ...] = ()
     """Elastic IPs in force."""
     elastic_ranges: tuple[Span, ...] = ()
+    speaks_for: frozenset[int] = frozenset()
+    """Private addresses that neighbours find by this host's MAC address."""
     sysctls: tuple[Sysctl, ...] = ()
     """Set behind the ruleset, in this order."""
     addresses: frozenset[IPv4Interface] = frozenset()
@@ -59,7 +61,7 @@ def desired(
 
 
 def _skeleton(facts: HostFacts) -> Ruleset:
-    manners = Manners(vm_to_host=False, host_to_vm=False, public_interface=None)
+    manners = Manners(vm_to_host=False, host_to_vm=False, public_interface=None, transit=facts.transit)
     nobody = Bindings()
     return {
         ownership.ARP: resolution.arp_table(facts, _NO_IDENTITY, resolution.NOTHING, _NOBODY),
@@ -136,6 +138,7 @@ def _desired(view: View, facts: HostFacts, identity: Identity, memo: Memo) -> De
         revoke=network.revoke,
         elastic=bound.pairs,
         elastic_ranges=ranges,
+        speaks_for=resolution.speaks_for(hop, enforced),
         sysctls=settings.sysctls(facts, view),
         addresses=settings.addresses(view),
     )
@@ -146,6 +149,7 @@ def _manners(view: View, facts: HostFacts) -> Manners:
         vm_to_host=view.network.vm_to_host == "allow",
         host_to_vm=view.network.host_to_vm == "allow",
         public_interface=facts.public_interface if facts.is_separate else None,
+        transit=facts.transit,
     )
 
 

@@ -10,6 +10,9 @@ of them need be the host's own. What this node answers is not asked across the b
 gateway is a real router (`impersonate`), instances and router meet through this host only, so that what they send is
 routed, and translated, here.
 
+Where the node speaks for its instances (`proxy`), it answers them for all of their subnet, and everybody else for them:
+nothing of theirs crosses the bridge, all is routed here, and the wire knows this host's MAC address alone.
+
 All of it has one MAC address on all nodes: an instance that moves keeps its neighbour entries. What it sends there is
 readdressed to this bridge at its port.
 """
@@ -22,10 +25,24 @@ from typing import Final
 from nodeagent.desired.dhcp import IDENTIFIER
 from nodeagent.desired.elastic import joined
 from nodeagent.state.host import HostFacts, Identity
-from nodeagent.state.rule import ACCEPT, DROP, Field, Goto, KeyType, Rule, Write, differs, equals, outside, rule, within
+from nodeagent.state.rule import (
+    ACCEPT,
+    DROP,
+    Field,
+    Goto,
+    Jump,
+    KeyType,
+    Rule,
+    Write,
+    differs,
+    equals,
+    outside,
+    rule,
+    within,
+)
 from nodeagent.state.ruleset import Chain, Element, Hook, Set, Span, Table
 from verge.contract.members import Members
-from verge.contract.view import GatewayMode, View
+from verge.contract.view import GatewayMode, View, ViewInstance
 
 METADATA: Final = IPv4Address("169.254.169.254")
 
@@ -44,13 +61,14 @@ class Resolution:
 
     mode: GatewayMode
     gateway: int
+    subnet: Span
     pool: tuple[Span, ...]
     """Of elastic IPs."""
     known: tuple[int, ...]
     """Servers whose announcements the host heeds."""
 
 
-NOTHING: Final = Resolution("router", 0, (), ())
+NOTHING: Final = Resolution("router", 0, Span(0, 0), (), ())
 
 
 def resolution(view: View, pool: tuple[Span, ...]) -> Resolution:
@@ -59,7 +77,8 @@ def resolution(view: View, pool: tuple[Span, ...]) -> Resolution:
     if network.metadata is not None:
         servers.add(network.metadata.host)
     known = tuple(sorted(map(int, servers)))
-    return Resolution(view.host.gateway_mode, int(view.zone.gateway), pool, known)
+    subnet = Span(int(view.zone.subnet.network_address), int(view.zone.subnet.broadcast_address))
+    return Resolution(view.host.gateway_mode, int(view.zone.gateway), subnet, pool, known)
 
 
 def owned(found: Resolution) -> frozenset[IPv4Address]:
@@ -77,6 +96,8 @@ def bridge_sets(facts: HostFacts, identity: Identity, found: Resolution) -> dict
     answered = [Span(int(address), int(address)) for address in (METADATA, IDENTIFIER)]
     if found.mode != "router":
         answered.append(Span(found.gateway, found.gateway))
+    if found.mode == "proxy":
+        answered.append(found.subnet)
     if not facts.is_separate:
         answered += found.pool
     on_bridge = {*map(int, identity.bridge_addresses), *map(int, owned(found))}
@@ -97,7 +118,8 @@ def bridge_chains(facts: HostFacts, found: Resolution) -> dict[str, Chain]:
         return {}
     ports = equals(Field.IIFNAME, facts.ports)
     routed = found.mode != "router"
-    by_router = within("gateway4", Field.ARP_SADDR_IP), within("local4", Field.ARP_DADDR_IP)
+    for_instances = within("local4", Field.ARP_DADDR_IP)
+    by_router = within("gateway4", Field.ARP_SADDR_IP), for_instances
     return {
         "input": Chain(
             (rule(_ARP, ports, Goto("vm_asks")), rule(_ARP, within("uplinks", Field.IIFNAME), Goto("others_ask"))),
@@ -123,7 +145,8 @@ def bridge_chains(facts: HostFacts, found: Resolution) -> dict[str, Chain]:
                 rule(_REPLY, ACCEPT),
                 rule(within("node4", Field.ARP_DADDR_IP), ACCEPT),
                 rule(within("elastic_here4", Field.ARP_DADDR_IP), ACCEPT),
-                *_when(routed, rule(*by_router, ACCEPT)),
+                *_when(routed and found.mode != "proxy", rule(*by_router, ACCEPT)),
+                *_when(found.mode == "proxy", rule(for_instances, ACCEPT)),
                 # announcements (sender and target are one), which the kernel does not answer
                 rule(within("heeded4", Field.ARP_SADDR_IP, Field.ARP_DADDR_IP), ACCEPT),
                 rule(DROP),
@@ -132,10 +155,25 @@ def bridge_chains(facts: HostFacts, found: Resolution) -> dict[str, Chain]:
     }
 
 
-def forward(facts: HostFacts, found: Resolution) -> tuple[Rule, ...]:
-    """ARP that must not cross the bridge."""
+def forward(facts: HostFacts, identity: Identity, found: Resolution) -> tuple[Rule, ...]:
+    """What must not cross the bridge: ARP, and with `proxy` anything but IP."""
     if found is NOTHING:
         return ()
+    if found.mode == "proxy":
+        ends = Field.IIFNAME, Field.OIFNAME
+        return (
+            *(rule(equals(end, facts.ports), differs(Field.ETHER_TYPE, "ip"), DROP) for end in ends),
+            # br_netfilter takes what it has translated across the bridge itself, if the next hop is there, as who sent it
+            *(
+                rule(
+                    equals(Field.IIFNAME, facts.ports),
+                    differs(Field.OIFNAME, facts.ports),
+                    Write(Field.ETHER_SADDR, mac),
+                )
+                for mac in [identity.bridge_mac]
+                if mac is not None
+            ),
+        )
     return (
         rule(equals(Field.IIFNAME, facts.ports), _ARP, within("answered4", Field.ARP_DADDR_IP), DROP),
         *_when(
@@ -143,6 +181,20 @@ def forward(facts: HostFacts, found: Resolution) -> tuple[Rule, ...]:
             rule(equals(Field.OIFNAME, facts.ports), _ARP, within("gateway4", Field.ARP_SADDR_IP), DROP),
         ),
     )
+
+
+def speaks_for(found: Resolution, instances: Iterable[ViewInstance]) -> frozenset[int]:
+    """Whose private addresses this host answers on the bridge: to the router, with `proxy` to everybody. Whoever asked the
+    node that they were on before must be told."""
+    return frozenset(int(vm.private_ip) for vm in instances) if found.mode in ("impersonate", "proxy") else frozenset()
+
+
+def short_cut(found: Resolution) -> tuple[Rule, ...]:
+    """What this host takes from instances whatever MAC address they sent it to: with `proxy` all of it. With `router` what is
+    for itself: it sends to elastic IPs from its public address, and answers by way of the router would be a stranger's."""
+    if found.mode == "proxy":
+        return (rule(Jump("to_host")),)
+    return _when(found.mode == "router", rule(within("node4", Field.IP_DADDR), Jump("to_host")))
 
 
 def one_mac(facts: HostFacts, found: Resolution) -> tuple[Rule, ...]:

@@ -1,4 +1,4 @@
-"""Gratuitous ARP: neighbours learn at once that an elastic IP is here now.
+"""Gratuitous ARP: neighbours learn at once that an address is here now.
 
 As request and as reply, since stacks differ in which they heed (RFC 5227, section 3), and again after 0.3, 1 and 3 seconds,
 since each may be lost. The first goes out before `announce` returns, the others from a thread, which the first announcement

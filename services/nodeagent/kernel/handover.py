@@ -1,6 +1,8 @@
-"""What comes with elastic IPs that arrive or leave, beside the ruleset: neighbours are told, flows of before are forgotten.
+"""What comes with addresses that arrive or leave, beside the ruleset: neighbours are told, flows of before are forgotten.
 
 leaving ─▶ the transaction ─▶ left, arrived
+
+Elastic IPs are announced on the public interface; private addresses that the host speaks for, on the bridge.
 """
 
 from collections.abc import Iterable
@@ -25,15 +27,18 @@ class Handover:
 
     def __init__(self, facts: HostFacts) -> None:
         self._announcer = Announcer(facts.public_interface)
+        self._on_bridge = Announcer(facts.bridge)
         self._conntrack = Conntrack()
 
     def close(self) -> None:
         self._announcer.close()
+        self._on_bridge.close()
         self._conntrack.close()
 
-    def leaving(self, pairs: Iterable[Pair]) -> None:
+    def leaving(self, pairs: Iterable[Pair], private: Iterable[int]) -> None:
         """Nothing is said of them any more: another node may have them as soon as they are gone."""
         self._announcer.withdraw(elastic for elastic, _ in pairs)
+        self._on_bridge.withdraw(private)
 
     def left(self, pairs: Iterable[Pair]) -> int:
         """Flows that were translated so are forgotten; how many. Raises KernelRefused."""
@@ -64,6 +69,7 @@ class Handover:
         ]
         return self._conntrack.delete(flows)
 
-    def arrived(self, pairs: Iterable[Pair]) -> None:
+    def arrived(self, pairs: Iterable[Pair], private: Iterable[int]) -> None:
         """Neighbours are told, now and a few times more."""
         self._announcer.announce(elastic for elastic, _ in pairs)
+        self._on_bridge.announce(private)

@@ -23,6 +23,8 @@ class HostFacts:
     ports: str = "vn_*"
     uplinks: tuple[str, ...] = ()
     """Other interfaces of the host that no instance may have."""
+    transit: bool = True
+    """May this host forward what concerns none of its instances? Else it is dropped, bridged or routed."""
     gateway_mac: str = "02:76:65:72:67:65"
     """By which instances know their gateway and elastic IPs, on every node: one that has moved keeps its neighbour entries.
     Locally administered; no interface has it."""

@@ -55,6 +55,13 @@ def test_the_command_line_wins():
     assert settings(FULL, VERGE_SERVER="http://c:1").servers == ("http://a:8470", "http://b:8470")
 
 
+def test_transit_is_left_alone_or_dropped():
+    assert settings(FULL).transit
+    assert not settings([*FULL, "--transit", "drop"]).transit
+    assert not settings(FULL, VERGE_TRANSIT="drop").transit
+    assert faults([*FULL, "--transit", "no"]) == ["--transit 'no' is neither leave nor drop"]
+
+
 def test_server_may_be_repeated_and_a_unix_socket():
     given = [*FULL, "--server", "unix:/run/verge.sock"]
     assert settings(given).servers == ("http://a:8470", "http://b:8470", "unix:/run/verge.sock")
