@@ -3,14 +3,17 @@
     desired(view) ──┐
                     ├─▶ plan ─▶ settings that close ─▶ one nft transaction ─▶ settings that open ─▶ verify
     believed ───────┘                                            │ elastic IPs: handover
-       ▲  observe, when the kernel's generation moved            └─ refused: nothing went in, the last good stays
-       └──────────────────────────────────────────────────────────── what the kernel now holds
+       ▲  observe, when the kernel's generation moved            ├─ refused: nothing went in. `quarantine` finds what it
+       │                                                         │  is refused for: that is closed, and the rest goes in
+       └─────────────────────────────────────────────────────────┴─ what the kernel now holds
 
-Instances are admitted to DHCP before the transaction opens their ports, and dismissed after it has closed them.
+Where it is refused for no part of the view, the last good stays. Instances are admitted to DHCP before the transaction
+opens their ports, and dismissed after it has closed them.
 
 Blocking, and for one thread at a time: the shell calls it from a worker thread.
 """
 
+from collections.abc import Collection
 from dataclasses import replace
 from typing import Final, Literal
 
@@ -18,13 +21,14 @@ from nodeagent.desired import elastic
 from nodeagent.desired.dhcp import Dhcp, dhcp
 from nodeagent.desired.memo import Memo
 from nodeagent.desired.node import Desired, desired
+from nodeagent.desired.parts import NOTHING, LeftOut, Part
 from nodeagent.dnsmasq.server import Dnsmasq
 from nodeagent.hostsettings import HostSettings
-from nodeagent.kernel import KernelRefused
+from nodeagent.kernel import KernelRefused, TooLong
 from nodeagent.kernel.handover import Handover, Pair
 from nodeagent.kernel.links import HostLinks, can_filter_bridges
 from nodeagent.kernel.ruleset import KernelRuleset
-from nodeagent.nft.changes import AddElements, AddMappings, Change, DeleteElements, DeleteMappings
+from nodeagent.nft.changes import count
 from nodeagent.nft.document import document
 from nodeagent.nft.transaction import lines
 from nodeagent.outcome import Clock, Outcome, PlanText
@@ -32,6 +36,7 @@ from nodeagent.plan.assignment import highest
 from nodeagent.plan.difference import HandlesUnknown
 from nodeagent.plan.plan import Plan
 from nodeagent.plan.plan import plan as make_plan
+from nodeagent.quarantine import Quarantine
 from nodeagent.state import generations, ownership
 from nodeagent.state.host import HostFacts, Identity, Links
 from nodeagent.state.ruleset import Observed
@@ -64,7 +69,8 @@ class Enforcement:
         self._believed: Observed | None = None
         self._believed_at = -1
         """The kernel's generation (of rulesets, not of policy) at which `_believed` was true."""
-        self._wanted: tuple[View | None, Identity, Desired] | None = None
+        self._quarantine = Quarantine()
+        self._wanted: tuple[View | None, Identity, LeftOut, Desired] | None = None
         self._spoken_for: frozenset[int] = frozenset()
         """Private addresses that neighbours were told of."""
         self._is_first = True
@@ -77,16 +83,62 @@ class Enforcement:
         present they stay as they are, since they are the last good state of an agent that died.
         """
         clock = Clock()
-        leases = dhcp(view, self._facts) if view and self.dnsmasq else None
-        if leases and self.dnsmasq:
-            self.dnsmasq.admit(leases)
+        left_out = self._quarantine.due(view, clock_seconds) if view else NOTHING
+        tried: Collection[Part] = ()
         try:
-            outcome = self._apply(view, clock_seconds, clock)
+            try:
+                outcome = self._pass(view, left_out, clock_seconds, clock)
+            except Exception as refused:
+                self._believed = None
+                blamed = self._blamed(view, refused)
+                if blamed is None:
+                    raise
+                left_out, tried = blamed, blamed.keys() - left_out.keys()
+                outcome = self._pass(view, left_out, clock_seconds, clock)
         except (KernelRefused, OSError) as refused:
             self._believed = None
-            why = Failure("view", "ruleset", str(refused))
-            return Outcome("rejected", (why,), timings_ms=clock.spent_ms)
+            return Outcome("rejected", (Failure("view", "ruleset", str(refused)),), timings_ms=clock.spent_ms)
+        if view:
+            self._quarantine.keep(view, left_out, tried, clock_seconds)
+        return outcome
+
+    def _pass(self, view: View | None, left_out: LeftOut, clock_seconds: int, clock: Clock) -> Outcome:
+        """Raises whatever stands against it."""
+        leases = dhcp(view, self._facts, left_out) if view and self.dnsmasq else None
+        if leases and self.dnsmasq:
+            self.dnsmasq.admit(leases)
+        outcome = self._apply(view, left_out, clock_seconds, clock)
         return self._served(leases, outcome) if leases else outcome
+
+    def _blamed(self, view: View | None, refused: Exception) -> LeftOut | None:
+        """What the view can be realised without, if it can. A fault of our own that one object provokes is treated like a
+        refusal: it must not take the others' protection away."""
+        if view is None or isinstance(refused, TooLong):
+            return None
+        memo = self._memo.copy()
+
+        def attempt(left_out: Collection[Part]) -> str | None:
+            closed = {part: Failure(part.object, "ruleset", "") for part in left_out}
+            try:
+                self._try(view, closed, memo)
+            except (KernelRefused, OSError) as reason:
+                return str(reason)
+            except Exception as reason:  # whatever it is, an object that provokes it is to blame
+                return repr(reason)
+            return None
+
+        stage = "ruleset" if isinstance(refused, KernelRefused | OSError) else "internal"
+        return self._quarantine.search(view, attempt, stage)
+
+    def _try(self, view: View, left_out: LeftOut, memo: Memo) -> None:
+        """Would it go in? Nothing changes."""
+        links = self._links.read()
+        dhcp(view, self._facts, left_out)
+        wanted = desired(view, self._facts, memo, identity=links.identity, left_out=left_out)
+        observed = self._observe()
+        changes = self._plan(observed, links, wanted, self._next_generation(observed, 0)).changes
+        if changes:
+            self._ruleset.check(changes)
 
     def resync(self, view: View | None, *, clock_seconds: int) -> Outcome:
         """Like `apply`, after reading back everything that is ours."""
@@ -103,9 +155,9 @@ class Enforcement:
         failures = self.dnsmasq.serve(leases)
         return replace(outcome, state="degraded", failures=(*outcome.failures, *failures)) if failures else outcome
 
-    def _apply(self, view: View | None, clock_seconds: int, clock: Clock) -> Outcome:
+    def _apply(self, view: View | None, left_out: LeftOut, clock_seconds: int, clock: Clock) -> Outcome:
         links = self._links.read()
-        wanted = self._desired(view, links.identity)
+        wanted = self._desired(view, links.identity, left_out)
         clock.lap("plan")
         taken, failures = self._settings.close(links)
         clock.lap("apply")
@@ -117,7 +169,7 @@ class Enforcement:
         before: set[Pair] = set()
         for _ in range(_ATTEMPTS):
             observed = self._observe()
-            before |= _pairs(observed)
+            before |= elastic.in_force(observed)
             if view is None and not cannot and observed.keys() >= set(ownership.TABLES):
                 break
             plan = self._plan(observed, links, wanted, self._next_generation(observed, clock_seconds))
@@ -127,7 +179,7 @@ class Enforcement:
             self._handover.leaving(before - set(wanted.elastic), self._spoken_for - wanted.speaks_for)
             committed = self._commit(plan)
             clock.lap("apply")
-            changes, again = changes + _count(plan.changes), again + plan.judged_again
+            changes, again = changes + count(plan.changes), again + plan.judged_again
             if committed:
                 break
         else:
@@ -163,7 +215,7 @@ class Enforcement:
             return True
         if self._believed is None or self._wanted is None or self._ruleset.generation() != self._believed_at:
             return True
-        _, identity, wanted = self._wanted
+        _, identity, _, wanted = self._wanted
         links = self._links.read()
         if links.identity != identity:
             return True
@@ -193,10 +245,14 @@ class Enforcement:
         self._links.close()
         self._handover.close()
 
-    def _desired(self, view: View | None, identity: Identity) -> Desired:
-        if self._wanted is None or self._wanted[0] is not view or self._wanted[1] != identity:
-            self._wanted = (view, identity, desired(view, self._facts, self._memo, identity=identity))
-        return self._wanted[2]
+    def _desired(self, view: View | None, identity: Identity, left_out: LeftOut | None = None) -> Desired:
+        """Without what is quarantined, unless `left_out` says without what."""
+        if left_out is None:
+            left_out = self._quarantine.known(view) if view else NOTHING
+        if self._wanted is None or self._wanted[0] is not view or self._wanted[1:3] != (identity, left_out):
+            made = desired(view, self._facts, self._memo, identity=identity, left_out=left_out)
+            self._wanted = (view, identity, left_out, made)
+        return self._wanted[3]
 
     def _observe(self) -> Observed:
         if self._believed is None or self._ruleset.generation() != self._believed_at:
@@ -268,18 +324,3 @@ class Enforcement:
             on_bridge = port is not None and port.bridge == self._facts.bridge
             states[name] = "ready" if on_bridge else "waiting-for-interface"
         return states
-
-
-def _pairs(observed: Observed) -> set[Pair]:
-    """Elastic IPs in force in the kernel."""
-    seen = observed.get(ownership.IP)
-    held = seen.sets.get(elastic.PAIRS) if seen else None
-    if held is None or not isinstance(held.elements, frozenset):
-        return set()
-    return {(one[0], one[1]) for one in held.elements if isinstance(one[0], int) and isinstance(one[1], int)}
-
-
-def _count(changes: tuple[Change, ...]) -> int:
-    """Kernel objects, elements included."""
-    holders = AddElements | DeleteElements | AddMappings | DeleteMappings
-    return sum(len(change.elements) if isinstance(change, holders) else 1 for change in changes)

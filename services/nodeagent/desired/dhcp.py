@@ -13,6 +13,7 @@ from ipaddress import IPv4Address, IPv4Network
 from typing import Final
 
 from nodeagent.desired import instances as sorting
+from nodeagent.desired.parts import NOTHING, LeftOut, closed_instances
 from nodeagent.state.host import HostFacts
 from nodeagent.state.leases import Host
 from verge.contract.report import Failure
@@ -51,13 +52,13 @@ class Dhcp:
     failures: tuple[Failure, ...] = ()
 
 
-def dhcp(view: View, facts: HostFacts) -> Dhcp:
+def dhcp(view: View, facts: HostFacts, left_out: LeftOut = NOTHING) -> Dhcp:
     """A quarantined instance gets no address: its port is closed anyhow."""
     failures = []
     hosts = []
-    for vm in sorting.sort(view, facts).enforced:
+    for vm in sorting.sort(view, facts, closed_instances(left_out)).enforced:
         if vm.private_ip in view.zone.subnet:
-            hosts.append(Host(vm.private_ip, vm.mac, host_name(vm.private_ip)))
+            hosts.append(Host(vm.private_ip, vm.mac, host_name(vm.private_ip), vm.id))
         else:
             why = (
                 f"{vm.private_ip} is outside {view.zone.subnet}, the subnet of zone {view.zone.name}: it gets no lease"

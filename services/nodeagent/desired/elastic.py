@@ -13,13 +13,15 @@ service of the host can ever be reached by it.
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
+from ipaddress import IPv4Address
 from typing import Final
 
+from nodeagent.state import ownership
 from nodeagent.state.host import Identity
 from nodeagent.state.rule import KeyType
-from nodeagent.state.ruleset import Map, Set, Span
+from nodeagent.state.ruleset import Map, Observed, Set, Span
 from verge.contract.members import Members
-from verge.contract.view import InstanceId, View, ViewInstance
+from verge.contract.view import View, ViewInstance
 
 PAIRS: Final = "elastic_pairs"
 DNAT: Final = "elastic_dnat"
@@ -34,8 +36,8 @@ Pair = tuple[int, int]
 class Bindings:
     pairs: tuple[Pair, ...] = ()
     """Ascending."""
-    faults: tuple[tuple[InstanceId, str], ...] = ()
-    """Instances that are enforced without the elastic IP that the view gives them."""
+    faults: tuple[tuple[IPv4Address, str], ...] = ()
+    """Elastic IPs that nobody answers for; their instances are enforced without."""
 
     @property
     def here(self) -> Members:
@@ -52,19 +54,20 @@ def bindings(view: View, enforced: Iterable[ViewInstance], identity: Identity) -
     having = [vm for vm in enforced if vm.elastic_ip is not None]
     claims = Counter(vm.elastic_ip for vm in having)
     pairs: list[Pair] = []
-    faults: list[tuple[InstanceId, str]] = []
+    faults: dict[IPv4Address, str] = {}
     for vm in having:
         elastic = vm.elastic_ip
         assert elastic is not None
         if claims[elastic] > 1:
-            faults.append((vm.id, f"the elastic IP {elastic} is claimed by another instance too"))
+            claimants = ", ".join(other.id for other in having if other.elastic_ip == elastic)
+            faults[elastic] = f"it is claimed by more than one instance: {claimants}"
         elif elastic in used:
-            faults.append((vm.id, f"the elastic IP {elastic} is the address of {used[elastic]}"))
+            faults[elastic] = f"it is the address of {used[elastic]}, so that {vm.id} does not get it"
         elif not any(low <= elastic <= high for low, high in network.public_ips):
-            faults.append((vm.id, f"the elastic IP {elastic} is in none of the network's public ranges"))
+            faults[elastic] = f"it is in none of the network's public ranges, so that {vm.id} does not get it"
         else:
             pairs.append((int(elastic), int(vm.private_ip)))
-    return Bindings(tuple(sorted(pairs)), tuple(faults))
+    return Bindings(tuple(sorted(pairs)), tuple(sorted(faults.items())))
 
 
 def pool(view: View, identity: Identity) -> tuple[Span, ...]:
@@ -114,3 +117,12 @@ def maps(found: Bindings) -> dict[str, Map]:
         DNAT: Map(KeyType.IPV4, "ipv4_addr", dict(found.pairs)),
         SNAT: Map(KeyType.IPV4, "ipv4_addr", {private: elastic for elastic, private in found.pairs}),
     }
+
+
+def in_force(observed: Observed) -> set[Pair]:
+    """What the kernel was seen to hold."""
+    seen = observed.get(ownership.IP)
+    held = seen.sets.get(PAIRS) if seen else None
+    if held is None or not isinstance(held.elements, frozenset):
+        return set()
+    return {(one[0], one[1]) for one in held.elements if isinstance(one[0], int) and isinstance(one[1], int)}

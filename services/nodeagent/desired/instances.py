@@ -7,6 +7,7 @@ host knows; a node that took everything at its word could be made to drop its ow
 import re
 from collections import Counter
 from collections.abc import Iterable
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 
 from nodeagent.state.host import HostFacts
@@ -26,7 +27,8 @@ class Sorted:
     """Addresses of quarantined instances that can be closed by address: pool addresses, and nobody else's."""
 
 
-def sort(view: View, facts: HostFacts) -> Sorted:
+def sort(view: View, facts: HostFacts, refused: AbstractSet[InstanceId] = frozenset()) -> Sorted:
+    """`refused` are instances that the host did not take when it was last asked."""
     instances = sorted(view.instances.values(), key=lambda instance: instance.id)
     shared = _shared(instances)
     enforced: list[ViewInstance] = []
@@ -35,6 +37,8 @@ def sort(view: View, facts: HostFacts) -> Sorted:
     for instance in instances:
         address = _address_fault(instance, view)
         fault = address or _fault(instance, facts) or shared.get(instance.id)
+        if instance.id in refused:
+            fault = "the host refused it"
         if fault is None:
             enforced.append(instance)
             continue

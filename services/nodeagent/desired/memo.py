@@ -25,6 +25,12 @@ class Memo:
         result: T = found[1]
         return result
 
+    def copy(self) -> "Memo":
+        """To try something with, which is to be forgotten."""
+        other = Memo()
+        other._kept = self._kept | self._used
+        return other
+
     def forget_unused(self) -> None:
         """Ends one pass: what it did not ask for goes."""
         self._kept, self._used = self._used, {}

@@ -5,13 +5,14 @@ from dataclasses import dataclass, field, replace
 from ipaddress import IPv4Address, IPv4Interface
 from typing import Literal
 
-from nodeagent.desired import antispoof, elastic, groups, judgement, resolution, settings, translation
+from nodeagent.desired import antispoof, elastic, groups, judgement, parts, resolution, settings, translation
 from nodeagent.desired import instances as sorting
 from nodeagent.desired.boxes import canonical
 from nodeagent.desired.elastic import Bindings, Pair
 from nodeagent.desired.groups import GroupObjects
 from nodeagent.desired.judgement import Manners
 from nodeagent.desired.memo import Memo
+from nodeagent.desired.parts import NOTHING, LeftOut
 from nodeagent.desired.translation import Translations
 from nodeagent.state import ownership
 from nodeagent.state.host import HostFacts, Identity, Sysctl
@@ -49,13 +50,19 @@ class Desired:
 
 
 def desired(
-    view: View | None, facts: HostFacts, memo: Memo | None = None, *, identity: Identity = _NO_IDENTITY
+    view: View | None,
+    facts: HostFacts,
+    memo: Memo | None = None,
+    *,
+    identity: Identity = _NO_IDENTITY,
+    left_out: LeftOut = NOTHING,
 ) -> Desired:
-    """None gives the closed skeleton: every port that matches the pattern is shut, the host itself is untouched."""
+    """None gives the closed skeleton: every port that matches the pattern is shut, the host itself is untouched. What is
+    left out is closed."""
     if view is None:
         return Desired(_skeleton(facts))
     memo = memo or Memo()
-    result = _desired(view, facts, _without_ours(identity, view), memo)
+    result = _desired(view, facts, _without_ours(identity, view), memo, left_out)
     memo.forget_unused()
     return result
 
@@ -80,10 +87,19 @@ def _without_ours(identity: Identity, view: View) -> Identity:
     return replace(identity, addresses=identity.addresses - shared, bridge_addresses=identity.bridge_addresses - shared)
 
 
-def _desired(view: View, facts: HostFacts, identity: Identity, memo: Memo) -> Desired:
+def _desired(whole: View, facts: HostFacts, identity: Identity, memo: Memo, left_out: LeftOut) -> Desired:
+    view = parts.without(whole, left_out)
     network = view.network
-    sorted_ = sorting.sort(view, facts)
-    failures = [Failure(f"instances/{name}", "ruleset", why) for name, why in sorted_.quarantined.items()]
+    refused = parts.closed_instances(left_out)
+    sorted_ = sorting.sort(view, facts, refused)
+    failures = [
+        *left_out.values(),
+        *(
+            Failure(f"instances/{name}", "ruleset", why)
+            for name, why in sorted_.quarantined.items()
+            if name not in refused
+        ),
+    ]
 
     allow_same = network.same_group_traffic == "allow"
     made: dict[GroupId, GroupObjects] = {
@@ -92,7 +108,7 @@ def _desired(view: View, facts: HostFacts, identity: Identity, memo: Memo) -> De
     failures += [Failure(f"groups/{name}", "ruleset", fault) for name, one in made.items() for fault in one.faults]
 
     bound = elastic.bindings(view, sorted_.enforced, identity)
-    failures += [Failure(f"instances/{name}", "ruleset", why) for name, why in bound.faults]
+    failures += [Failure(f"elastic_ips/{address}", "ruleset", why) for address, why in bound.faults]
     # who has which elastic IP concerns `elastic` alone: the rest need not be made again for it
     enforced = tuple(replace(vm, elastic_ip=None) if vm.elastic_ip else vm for vm in sorted_.enforced)
     ranges = elastic.pool(view, identity)
@@ -118,7 +134,7 @@ def _desired(view: View, facts: HostFacts, identity: Identity, memo: Memo) -> De
         egress = _egress(vm, view)
         failures += [
             Failure(f"instances/{vm.id}", "ruleset", f"the view lacks its group {group}, which lets nothing through")
-            for group in sorted(set(vm.groups) - set(known))
+            for group in sorted(set(vm.groups) - whole.groups.keys())
         ]
         chains.update(memo.of(judgement.instance_chains, (vm.id,), vm, known, egress))
         placed.append((vm, egress is not None))

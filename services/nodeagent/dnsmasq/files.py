@@ -10,6 +10,7 @@ dnsmasq reads every file in `hosts`, temporary ones too: so a file is written be
 """
 
 from collections.abc import Iterable
+from contextlib import suppress
 from ipaddress import IPv4Address
 from pathlib import Path
 
@@ -25,26 +26,35 @@ class Files:
         self.directory = directory
         self._hosts = directory / "hosts"
 
-    def admit(self, hosts: Iterable[Host]) -> bool:
-        """Write what is new or different. True: something was different, which dnsmasq must be told to forget."""
+    def admit(self, hosts: Iterable[Host]) -> tuple[bool, dict[Host, OSError]]:
+        """Write what is new or different. True: something was different, which dnsmasq must be told to forget. And which
+        hosts could not be written, while others could."""
         self._hosts.mkdir(mode=0o700, parents=True, exist_ok=True)
         known = {path.name: path for path in self._hosts.iterdir()}
         different = False
+        failed: dict[Host, OSError] = {}
         for host in hosts:
             name, content = str(host.address), text.host(host)
-            if name not in known:
-                self._write(self._hosts / name, content)
-            elif known[name].read_text() != content:
-                self._write(self._hosts / name, content)
-                different = True
-        return different
+            try:
+                if name not in known:
+                    self._write(self._hosts / name, content)
+                elif known[name].read_text() != content:
+                    self._write(self._hosts / name, content)
+                    different = True
+            except OSError as reason:
+                failed[host] = reason
+        return different, failed
+
+    def host(self, host: Host) -> Path:
+        return self._hosts / str(host.address)
 
     def retain(self, addresses: Iterable[IPv4Address]) -> bool:
         """Remove all other hosts. True: there were others."""
         retained = {str(address) for address in addresses}
         others = [path for path in self._hosts.iterdir() if path.name not in retained]
         for path in others:
-            path.unlink(missing_ok=True)
+            with suppress(IsADirectoryError):  # dnsmasq does not read what is in it
+                path.unlink(missing_ok=True)
         return bool(others)
 
     def options(self, content: str) -> bool:

@@ -54,6 +54,8 @@ class Dnsmasq:
         self._untold = False
         """Something changed in the files that dnsmasq learns by SIGHUP only."""
         self._admission_failed: str | None = None
+        self._unadmitted: tuple[Failure, ...] = ()
+        """Instances whose own files could not be written: they get no lease."""
         self._done: Dhcp | None = None
         """What the files and the process are known to be like."""
 
@@ -62,8 +64,13 @@ class Dnsmasq:
         if wanted == self._done:
             return
         self._done = self._admission_failed = None
+        self._unadmitted = ()
         try:
-            different = self._files.admit(wanted.hosts)
+            different, failed = self._files.admit(wanted.hosts)
+            self._unadmitted = tuple(
+                Failure(f"instances/{host.instance}", "dhcp", f"{why.strerror} ({self._files.host(host)})")
+                for host, why in failed.items()
+            )
             different = self._files.options(text.options(wanted)) or different
         except OSError as failed:
             self._admission_failed = f"{failed.strerror} ({failed.filename})"
@@ -80,10 +87,10 @@ class Dnsmasq:
             problem = str(failed)
         except OSError as failed:
             problem = f"{failed.strerror or failed} ({failed.filename or 'dnsmasq'})"
-        self._done = None if problem else wanted
+        self._done = None if problem or self._unadmitted else wanted
         self._note(wanted, problem)
         why = (Failure("host/dnsmasq", "dhcp", problem),) if problem else ()
-        return (*wanted.failures, *why)
+        return (*wanted.failures, *self._unadmitted, *why)
 
     def doubt(self) -> None:
         """The next pass looks at every file and process."""

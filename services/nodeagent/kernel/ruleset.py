@@ -72,6 +72,10 @@ class KernelRuleset:
             return len(pieces)
         return 1
 
+    def check(self, changes: tuple[Change, ...]) -> None:
+        """Would `commit` go through? Nothing changes. Raises KernelRefused; TooLong says nothing about the content."""
+        self._nft.check(transaction(changes))
+
     def text(self) -> str:
         return self._nft.text(self._ours())
 

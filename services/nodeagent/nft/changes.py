@@ -1,6 +1,6 @@
 """Changes of a ruleset, one nft command each."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from nodeagent.state.rule import KeyType, Rule, Verdict
@@ -123,3 +123,9 @@ Change = (
     | FlushChain
     | Remove
 )
+
+
+def count(changes: Iterable[Change]) -> int:
+    """Kernel objects, elements included."""
+    holders = AddElements | DeleteElements | AddMappings | DeleteMappings
+    return sum(len(change.elements) if isinstance(change, holders) else 1 for change in changes)

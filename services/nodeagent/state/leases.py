@@ -1,7 +1,7 @@
 """Who is to have which address by DHCP, and who has: dnsmasq's lease file, read."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from ipaddress import AddressValueError, IPv4Address
 
 
@@ -12,6 +12,8 @@ class Host:
     address: IPv4Address
     mac: str
     name: str
+    instance: str = field(default="", compare=False)
+    """Whose it is, for reports."""
 
 
 @dataclass(frozen=True, slots=True)

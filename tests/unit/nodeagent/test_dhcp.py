@@ -97,9 +97,9 @@ def test_stale_is_who_has_what_he_is_not_to_have() -> None:
 def test_files_say_when_dnsmasq_must_forget_something(tmp_path: Path) -> None:
     files = Files(tmp_path / "dhcp")
     other = Host(ONE.address, "d0:0d:00:00:00:09", ONE.name)
-    assert not files.admit([ONE]), "a new host is noticed by itself"
-    assert not files.admit([ONE])
-    assert files.admit([other]), "the old MAC would have the address still"
+    assert files.admit([ONE]) == (False, {}), "a new host is noticed by itself"
+    assert files.admit([ONE]) == (False, {})
+    assert files.admit([other]) == (True, {}), "the old MAC would have the address still"
     assert (tmp_path / "dhcp/hosts/10.111.101.1").read_text() == "d0:0d:00:00:00:09,10.111.101.1,ip-10-111-101-1\n"
     assert not files.retain([ONE.address])
     assert files.retain([])

@@ -50,15 +50,17 @@ def test_a_binding_is_in_every_place_at_once() -> None:
 def test_one_that_must_not_be_is_refused_and_its_instance_enforced(address: str, why: str, network: Any) -> None:
     found = given(address, "10.111.200.2", **network)
     (failure,) = found.failures
-    assert failure.object == "instances/i-1"
+    assert failure.object == f"elastic_ips/{address}"
     assert why in failure.reason
+    assert "i-1" in failure.reason
     assert "i-1" in found.interfaces
     assert found.elastic == ((parse_address("10.111.200.2"), parse_address("10.111.101.2")),)
 
 
 def test_one_that_two_claim_is_nobodys() -> None:
     found = given("10.111.200.2", "10.111.200.2")
-    assert {failure.object for failure in found.failures} == {"instances/i-1", "instances/i-2"}
+    assert [failure.object for failure in found.failures] == ["elastic_ips/10.111.200.2"]
+    assert "i-1, i-2" in found.failures[0].reason
     assert found.elastic == ()
 
 
@@ -77,7 +79,7 @@ def test_an_address_more_of_the_host_leaves_the_pool() -> None:
     own = IPv4Address("10.111.200.9")
     found = given("10.111.200.9", identity=Identity(addresses=frozenset({own})))
     assert found.elastic == ()
-    assert found.failures[0].object == "instances/i-1"
+    assert found.failures[0].object == "elastic_ips/10.111.200.9"
 
 
 # -- settings
