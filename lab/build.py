@@ -177,7 +177,8 @@ def _mac(machine: Machine, attachment: Attachment) -> str:
 
 def _routes(machine: Machine) -> list[str]:
     on_link = [f"route add {network} dev {interface}" for network, interface in machine.on_link]
-    return on_link + ([f"route add default via {machine.gateway}"] if machine.gateway else [])
+    others = [f"route add {network} via {router}" for network, router in machine.routes]
+    return on_link + others + ([f"route add default via {machine.gateway}"] if machine.gateway else [])
 
 
 def _port_up(interface: str, zone: Zone) -> list[str]:

@@ -1,4 +1,5 @@
-"""Networks as data: segments, the hosts on them, and where a hypervisor's VMs are attached. `build` realises them.
+"""Networks as data: segments, the hosts on them, and where a hypervisor's VMs are attached. `build` realises them; `routed`
+has more of them.
 
 The flat network, in which the gateway is a real router and the hypervisors' own default route:
 
@@ -58,7 +59,7 @@ class Zone:
 @dataclass(frozen=True, slots=True)
 class Machine:
     """A host of the topology; a hypervisor where it has a zone. `on_link`: networks that it finds right behind one of its
-    interfaces, though it has no address in them."""
+    interfaces, though it has no address in them. `routes`: networks, each with the router that leads there."""
 
     name: str
     attachments: tuple[Attachment, ...]
@@ -66,6 +67,12 @@ class Machine:
     forwards: bool = False
     zone: Zone | None = None
     on_link: tuple[tuple[IPv4Network, str], ...] = ()
+    routes: tuple[tuple[IPv4Network, IPv4Address], ...] = ()
+
+    @property
+    def face(self) -> Attachment:
+        """Where others know it: a hypervisor on its public side, which comes last, anybody else where it comes first."""
+        return self.attachments[-1 if self.zone else 0]
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +87,17 @@ class Topology:
     def nodes(self) -> tuple[str, ...]:
         """The hypervisors, in order."""
         return tuple(machine.name for machine in self.machines if machine.zone)
+
+    @property
+    def public_interface(self) -> str:
+        """Of the hypervisors. On a flat network it is the bridge."""
+        face = next(machine for machine in self.machines if machine.zone).face
+        return face.bridge or face.interface
+
+    @property
+    def is_separate(self) -> bool:
+        """Are elastic IPs on another network than VMs?"""
+        return next(machine for machine in self.machines if machine.zone).face.bridge is None
 
 
 FLAT_SUBNET = IPv4Network("10.111.0.0/16")
@@ -119,9 +137,10 @@ PUBLIC_ROUTER = IPv4Address("198.51.100.1")
 PUBLIC_CLC = IPv4Address("198.51.100.10")
 
 
-def two(nodes: int = 3) -> Topology:
+def two(nodes: int = 3, router: int = 1) -> Topology:
     """VMs live on 10.111.0.0/16; hypervisors, the CLC and elastic IPs on 198.51.100.0/24. nc-1 is 10.111.0.101 and
-    198.51.100.101. The router joins both, and is the hypervisors' default route on the public side."""
+    198.51.100.101. The router joins both, and is the hypervisors' default route on the public side. `router` is its number
+    on the private one; where the hypervisors are the gateway, it is not 1."""
 
     def public(interface: str, address: IPv4Address) -> Attachment:
         return Attachment("public", interface, IPv4Interface((address, PUBLIC_SUBNET.prefixlen)))
@@ -138,7 +157,7 @@ def two(nodes: int = 3) -> Topology:
         machines=(
             Machine(
                 "router",
-                (private("lan0", GATEWAY), public("dmz0", PUBLIC_ROUTER), internet_router),
+                (private("lan0", FLAT_SUBNET[router]), public("dmz0", PUBLIC_ROUTER), internet_router),
                 forwards=True,
             ),
             Machine("outside", (internet_client,), gateway=IPv4Address("203.0.113.1")),

@@ -3,20 +3,26 @@
 from __future__ import annotations
 
 from contextlib import ExitStack
-from dataclasses import replace
 from itertools import count
 from types import TracebackType
 from typing import Any, Self
 
 from lab.build import Lab, Vm
 from lab.host import Host
+from lab.topology import Topology
 from nodeagent.enforcement import Enforcement, Outcome
 from nodeagent.state.host import HostFacts
 from tests.unit.nodeagent.wires import wire
 from verge.contract.view import View
 
 FACTS = HostFacts("br0", "br0", uplinks=("up0",))
-SEPARATE = HostFacts("br0", "pub0", uplinks=("up0",))
+
+
+def facts_of(topology: Topology, *, transit: bool = True) -> HostFacts:
+    """As the hypervisors' agents are told."""
+    return HostFacts("br0", topology.public_interface, uplinks=("up0",), transit=transit)
+
+
 _clock = count(1_700_000_000)
 
 
@@ -69,7 +75,7 @@ class Cloud:
         self.elastic: dict[str, str] = {}
         """Elastic IP → interface."""
         self.gateway_mode = "router"
-        facts = replace(SEPARATE if lab.topology.name == "two" else FACTS, transit=transit)
+        facts = facts_of(lab.topology, transit=transit)
         self.addresses = {host.name: str(host.addresses(facts.public_interface)[0].ip) for host in lab.nodes}
         self._open = ExitStack()
         self.nodes = {host.name: Node(host, facts) for host in lab.nodes}

@@ -43,7 +43,7 @@ class Place:
 
     def __init__(self, lab: Lab, gateway_mode: str, *, transit: bool) -> None:
         self.lab = lab
-        self.is_separate = lab.topology.name == "two"
+        self.is_separate = lab.topology.is_separate
         self.vms = {
             name: lab.plug(
                 f"nc-{n // 3 + 1}", interface=f"vn_i-{n + 1:08d}", mac=f"d0:0d:00:00:00:{n + 1:02x}", ip=FIRST_VM + n

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from contextlib import ExitStack
+from ipaddress import IPv4Address
 from types import TracebackType
 from typing import Self
 
@@ -11,7 +12,7 @@ from lab.build import Lab
 from lab.flows import Flow, Outcome
 from lab.host import Host
 from lab.probes import probe
-from tests.dataplane.cloud import Node
+from tests.dataplane.cloud import Node, facts_of
 from tests.networks.compiled import views
 from tests.networks.words import Line, Network
 from tests.oracle.message import ICMP, TCP, UDP, Message
@@ -27,7 +28,7 @@ class Real:
         self.lab = self._open.enter_context(Lab(network.topology))
         with self._open.pop_all() as unfinished:
             plug(self.lab, network)
-            self.nodes = {host.name: Node(host) for host in self.lab.nodes}
+            self.nodes = {host.name: Node(host, facts_of(network.topology)) for host in self.lab.nodes}
             for node in self.nodes.values():
                 unfinished.callback(node.enforcement.close)
             self._open = unfinished.pop_all()
@@ -80,8 +81,12 @@ def replied(sent: Flow, outcome: Outcome) -> bool:
     return outcome.answered or not sent.has_answer or sent.port == 0
 
 
-def differences(expected: Mapping[Flow, bool], *, wait: float = 0.3) -> list[str]:
-    """All flows in one batch, the passing ones as controls of the blocked ones; what is not as expected, a line each."""
+def differences(
+    expected: Mapping[Flow, bool], seen: Mapping[Flow, IPv4Address] | None = None, *, wait: float = 0.3
+) -> list[str]:
+    """All flows in one batch, the passing ones as controls of the blocked ones; what is not as expected, a line each. `seen`
+    says of some whose address the destination must see."""
+    seen = seen or {}
     outcomes = probe(expected, awaited=[sent for sent, passes in expected.items() if passes], wait=wait)
     wrong = []
     for sent, passes in expected.items():
@@ -90,6 +95,8 @@ def differences(expected: Mapping[Flow, bool], *, wait: float = 0.3) -> list[str
             wrong.append(f"{sent}: {'blocked, should pass' if passes else 'passed, should be blocked'}")
         elif passes and not replied(sent, outcome):
             wrong.append(f"{sent}: passed, but its reply was blocked")
+        elif passes and outcome.seen != seen.get(sent, outcome.seen):
+            wrong.append(f"{sent}: passed as {outcome.seen}, should as {seen[sent]}")
     return wrong
 
 
@@ -99,5 +106,6 @@ def table_differences(lab: Lab, network: Network) -> list[str]:
         flow(lab, network, line.source, line.destination, line.message): line for line in network.reach
     }
     assert len(sent) == len(network.reach), "two lines of the table say the same"
-    wrong = differences({one: line.passes for one, line in sent.items()})
+    seen = {one: network.address(line.seen) for one, line in sent.items() if line.seen}
+    wrong = differences({one: line.passes for one, line in sent.items()}, seen)
     return [f"{fault} — {line.why}" for fault in wrong for one, line in sent.items() if fault.startswith(f"{one}: ")]

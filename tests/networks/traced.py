@@ -15,13 +15,12 @@ from nodeagent.state.host import HostFacts
 from nodeagent.state.rule import Field
 from nodeagent.state.ruleset import Ruleset, TableId
 from tests.networks.compiled import views
-from tests.networks.words import Network, Vm
+from tests.networks.words import ELASTIC, Network, Vm
 from tests.oracle.message import Message
 from tests.unit.nodeagent.policy import packet
 from tests.unit.nodeagent.trace import Packet, base
 from verge.contract.report import Failure
 
-FACTS = HostFacts("br0", "br0", uplinks=("up0",))
 UPLINK = "up0"
 ROUTER_MAC = "02:aa:0a:6f:00:01"
 _HOOKS = (
@@ -40,10 +39,11 @@ class Traced:
 
     def __init__(self, network: Network) -> None:
         self.network = network
+        self.facts = HostFacts("br0", network.topology.public_interface, uplinks=(UPLINK,))
         self.failures: list[Failure] = []
         self.rulesets: dict[str, Ruleset] = {}
         for node, view in views(network.operations).items():
-            found = desired(view, FACTS)
+            found = desired(view, self.facts)
             self.rulesets[node] = found.ruleset
             self.failures += found.failures
         self._chains = {node: _base_chains(ruleset) for node, ruleset in self.rulesets.items()}
@@ -53,10 +53,11 @@ class Traced:
         src, dst = self.network.by_name(source), self.network.by_name(destination)
         nodes = dict.fromkeys(end.node for end in (src, dst) if end)
         datagram = packet(str(self.network.address(source)), str(self.network.address(destination)), message)
-        return all(self._through(node, src, dst, datagram) for node in nodes)
+        comes_by = self.facts.public_interface if destination.startswith(ELASTIC) else self.facts.bridge
+        return all(self._through(node, src, dst, datagram, comes_by) for node in nodes)
 
-    def _through(self, node: str, src: Vm | None, dst: Vm | None, datagram: Packet) -> bool:
-        """As it leaves the node it goes on to the next, which knows nothing of the flow."""
+    def _through(self, node: str, src: Vm | None, dst: Vm | None, datagram: Packet, comes_by: str) -> bool:
+        """As it leaves the node it goes on to the next, which knows nothing of the flow, and sees it come by that link."""
         frame = Packet(
             {
                 **datagram.fields,
@@ -69,8 +70,8 @@ class Traced:
             }
         )
         datagram.fields |= {
-            Field.IIFNAME: FACTS.bridge,
-            Field.OIFNAME: FACTS.bridge,
+            Field.IIFNAME: self.facts.bridge if src and src.node == node else comes_by,
+            Field.OIFNAME: self.facts.bridge,
             Field.CT_STATUS: 0,
             Field.CT_MARK: 0,
         }

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from ipaddress import IPv4Address
 from typing import Any
 
@@ -72,24 +72,30 @@ class Line:
     message: Message
     passes: bool
     why: str
+    seen: str | None = None
+    """Whom the destination sees: an address, or a name as in `source`. None: the table does not say."""
 
     def __str__(self) -> str:
-        outcome = "passes" if self.passes else "blocked"
+        outcome = f"passes as {self.seen}" if self.seen else "passes" if self.passes else "blocked"
         return f"{self.source} → {self.destination} {self.message}: {outcome}, since {self.why}"
 
 
 def table(text: str) -> tuple[Line, ...]:
-    """Columns with two or more blanks between them: source, destination, message, passes or blocked, why. A line that
-    begins with # is a heading. Raises ValueError."""
+    """Columns with two or more blanks between them: source, destination, message, outcome, why. The outcome is `passes`,
+    `passes as web-1` (the destination sees its address) or `blocked`. A line that begins with # is a heading. Raises
+    ValueError."""
     lines = []
     for row in filter(None, (row.strip() for row in text.splitlines())):
         if row.startswith("#"):
             continue
         columns = [column.strip() for column in row.split("  ") if column.strip()]
-        if len(columns) != 5 or columns[3] not in ("passes", "blocked"):
+        if len(columns) != 5:
             raise ValueError(f"not a row of the table: {row}")
         source, destination, message, outcome, why = columns
-        lines.append(Line(source, destination, Message.read(message), outcome == "passes", why))
+        verdict, _, seen = outcome.partition(" as ")
+        if verdict not in ("passes", "blocked") or (seen and verdict == "blocked"):
+            raise ValueError(f"not a row of the table: {row}")
+        lines.append(Line(source, destination, Message.read(message), verdict == "passes", why, seen or None))
     return tuple(lines)
 
 
@@ -113,7 +119,7 @@ class Network:
     @property
     def operations(self) -> list[Operation]:
         """One update that makes all of it."""
-        addresses = {machine.name: machine.attachments[0].address for machine in self.topology.machines}
+        addresses = {machine.name: machine.face.address for machine in self.topology.machines}
         network = {
             "dns_servers": ["10.111.1.1"],
             "public_ips": ["10.111.200.1-10.111.200.50"],
@@ -152,7 +158,7 @@ class Network:
         if found:
             return found.address
         machine = next(machine for machine in self.topology.machines if machine.name == name)
-        address = machine.attachments[0].address
+        address = machine.face.address
         assert address is not None
         return address.ip
 
@@ -164,6 +170,14 @@ class Network:
         if found:
             return found.id
         return name if name in self.zone_of else str(self.address(name))
+
+
+def in_modes(network: Network, *modes: str) -> tuple[Network, ...]:
+    """The same with each of these gateway modes: its table holds in all of them."""
+    return tuple(
+        replace(network, name=f"{network.name}, {mode}", settings={**network.settings, "gateway_mode": mode})
+        for mode in modes
+    )
 
 
 def put(kind: str, key: str, value: Value) -> Operation:

@@ -1,7 +1,7 @@
 """May the first packet of a flow pass? Rows 7 to 14 and 24 of the outcomes, and "Objects" of the contract.
 
 Source and destination are each an instance's id, a node's name, or an address; one that is an elastic IP of the cloud means
-the instance that has it. All of it is one flat network. Replies pass with their flow and are not asked about.
+the instance that has it. Replies pass with their flow and are not asked about.
 """
 
 from __future__ import annotations
@@ -61,14 +61,17 @@ def holder_of(cloud: Cloud, end: str) -> str | None:
 
 def source_seen(cloud: Cloud, source: str, destination: str) -> IPv4Address:
     """Row 11: private addresses stay what they are towards each other; towards an elastic IP a source shows its own, if it
-    has one, else its node's under masquerade."""
+    has one, else its node's under masquerade or where elastic IPs are on another network than it."""
     if source not in cloud.instances or destination not in cloud.elastic_ips:
         return address_of(cloud, source)
     own = elastic_of(cloud, source)
     if own is not None:
         return own
-    if cloud.settings.get("private_nat", "none") == "masquerade":
-        return address_of(cloud, cloud.instances[source]["node"])
+    node = cloud.instances[source]["node"]
+    subnet = cloud.zones[cloud.nodes[node]["zone"]]["subnet"]
+    is_separate = IPv4Address(destination) not in IPv4Network(subnet)
+    if is_separate or cloud.settings.get("private_nat", "none") == "masquerade":
+        return address_of(cloud, node)
     return address_of(cloud, source)
 
 
