@@ -19,7 +19,7 @@ from typing import Any
 
 from demo.addresses import pinged
 from demo.cloud import Cloud
-from demo.network import ANYWHERE, VMS, instances, nodes, put, rule
+from demo.network import ANYWHERE, instances, nodes, placed, put, rule
 from demo.setting import SETTINGS
 from demo.stage import BY_NAME
 from lab.build import Lab
@@ -31,10 +31,13 @@ def main() -> int:
     parser.add_argument("--topology", choices=sorted(SETTINGS), default="flat")
     parser.add_argument("--json", action="store_true")
     given = parser.parse_args()
-    setting = SETTINGS[given.topology]()
+    setting = SETTINGS[given.topology]("impersonate")
+    if setting.public_ips is None:
+        parser.error(f"{given.topology} has no elastic IPs")
+    vms = placed(setting)
     with tempfile.TemporaryDirectory(prefix="verge-bench-") as directory, Lab(setting.topology) as lab:
         Path(directory).chmod(0o755)
-        for vm in VMS:
+        for vm in vms:
             lab.plug(vm.node, interface=vm.interface, mac=vm.mac, ip=vm.ip)
         cloud = Cloud(lab, Path(directory), setting=setting)
         try:
@@ -43,7 +46,7 @@ def main() -> int:
             for agent in cloud.agents.values():
                 agent.start()
             cloud.post(nodes(setting))
-            cloud.post(instances())
+            cloud.post(instances(vms))
             cloud.post([put("elastic_ip", setting.elastic_ip, {"instance": BY_NAME["web-2"].id})])
             holders = itertools.cycle(["web-1", "web-2"])
             moves = [move(lab, cloud, setting.elastic_ip, next(holders)) for _ in range(given.moves + 2)][2:]

@@ -1,4 +1,4 @@
-"""Outside the lab. `make demo`, or `python -m demo [--once] [--port 8470] [--topology flat | two-networks | --gni FILE]`."""
+"""Outside the lab. `make demo`, or `python -m demo [--once] [--port 8470] [--topology NAME | --gni FILE]`."""
 
 import argparse
 import os
@@ -9,7 +9,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from demo.setting import SETTINGS
+from demo.setting import MODES, SETTINGS, Impossible
 from lab import enter, lacks
 
 PASSED_FD = 3
@@ -27,11 +27,18 @@ def main() -> int:
     what.add_argument(
         "--gni", type=Path, metavar="FILE", help="build the cloud of a Eucalyptus global network information document"
     )
+    parser.add_argument(
+        "--gateway-mode", choices=MODES, default="impersonate", help="who the VMs' gateway is (not with --gni)"
+    )
     parser.add_argument("--most-nodes", type=int, default=6, help="of a document, build so many hypervisors at most")
     parser.add_argument("--most-vms", type=int, default=60, help="of a document, build so many VMs at most")
     given = parser.parse_args()
     if given.gni and not os.access(given.gni, os.R_OK):
         parser.error(f"{given.gni} cannot be read")
+    try:
+        SETTINGS[given.topology](given.gateway_mode)
+    except Impossible as reason:
+        parser.error(f"--topology {given.topology} --gateway-mode {given.gateway_mode}: {reason}")
     if given.most_nodes < 1 or given.most_vms < 1:
         parser.error("at least one hypervisor and one VM")
     found = lacks.missing()
@@ -52,7 +59,13 @@ def main() -> int:
     child = os.fork()
     if not child:
         command = [sys.executable, "-m", "demo.inside", str(directory), str(port), str(os.getpid())]
-        command += ["--topology", given.topology, *(["--once"] if given.once else [])]
+        command += [
+            "--topology",
+            given.topology,
+            "--gateway-mode",
+            given.gateway_mode,
+            *(["--once"] if given.once else []),
+        ]
         if given.gni:
             command += [
                 "--gni",

@@ -12,7 +12,9 @@ from typing import Any
 from demo.network import put
 from demo.stage import Stage
 from lab import frames
+from lab.flows import Flow
 from lab.host import Host
+from lab.probes import probe
 from lab.wire import capture, send_frame
 
 METADATA = "169.254.169.254"
@@ -22,6 +24,9 @@ INTERVAL_S = 0.01
 
 def an_elastic_ip_moves(stage: Stage) -> None:
     address = stage.setting.elastic_ip
+    if stage.setting.public_ips is None:
+        _there_are_none(stage, address)
+        return
     stage.screen.step(f"web-1 gets the elastic IP {address}")
     stage.told(stage.cloud.post([put("elastic_ip", address, {"instance": stage.vm("web-1").id})]))
     stage.expect(
@@ -49,12 +54,29 @@ def an_elastic_ip_moves(stage: Stage) -> None:
     stage.expect(passes=[stage.from_outside("web-2", 80, address)], blocked=[stage.from_outside("web-2", 22, address)])
 
 
+def _there_are_none(stage: Stage, address: str) -> None:
+    stage.screen.step(f"web-1 is to get the elastic IP {address}, in a cloud that has private addresses alone")
+    stage.screen.note("Not shown here: an elastic IP that moves. There is none to move.")
+    operations = [put("elastic_ip", address, {"instance": stage.vm("web-1").id})]
+    answer = stage.cloud.http.post("/v1/updates", json={"operations": operations})
+    stage.said("the update", "refused", "refused" if answer.status_code == 422 else f"HTTP {answer.status_code}")
+    for fault in answer.json().get("errors", []):
+        stage.screen.note(f"{fault['pointer']}: {fault['message']}")
+    clc = stage.lab["clc"]
+    there = Flow.tcp(clc, stage.host("web-1"), stage.vm("web-1").ip, 80)
+    back = Flow.tcp(stage.host("app-1"), clc, stage.setting.clc, 9999)
+    stage.expect(passes=[there, back])
+    seen = probe([back], awaited=[back])[back].seen
+    stage.said("app-1 is to the CLC", stage.vm("app-1").ip, str(seen))
+
+
 def metadata_is_fetched(stage: Stage) -> None:
     stage.screen.step(f"web-2 and app-1 ask the metadata service, http://{METADATA}/")
     with _metadata_service(stage.lab["clc"]):
+        has = stage.setting.public_ips is not None
         stage.said(
-            "web-2, which has an elastic IP, is known as",
-            stage.setting.elastic_ip,
+            f"web-2, which has {'an' if has else 'no'} elastic IP, is known as",
+            stage.setting.elastic_ip if has else stage.vm("web-2").ip,
             _get(stage.host("web-2"), METADATA, 80),
         )
         stage.said("app-1, which has none, is known as", stage.vm("app-1").ip, _get(stage.host("app-1"), METADATA, 80))

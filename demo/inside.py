@@ -13,7 +13,7 @@ from demo.document.site import NotBuildable
 from demo.document.stage import Stage as DocumentStage
 from demo.document.story import NotImported, drive, plan, take_over
 from demo.invite import Door, Lines, invite, to_a_document, to_three_hypervisors
-from demo.network import VMS
+from demo.network import placed
 from demo.screen import Screen
 from demo.setting import SETTINGS
 from demo.stage import Stage
@@ -53,6 +53,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("outside", type=int, help="the process outside whose child is the lab's first")
     parser.add_argument("--once", action="store_true")
     parser.add_argument("--topology", default="flat")
+    parser.add_argument("--gateway-mode", default="impersonate")
     parser.add_argument("--gni", type=Path)
     parser.add_argument("--most-nodes", type=int, default=6)
     parser.add_argument("--most-vms", type=int, default=60)
@@ -60,15 +61,16 @@ def _arguments() -> argparse.Namespace:
 
 
 def _show_three_hypervisors(undo: ExitStack, screen: Screen, given: argparse.Namespace, passed: int | None) -> Lines:
-    setting = SETTINGS[given.topology]()
+    setting = SETTINGS[given.topology](given.gateway_mode)
     lab = undo.enter_context(Lab(setting.topology))
     cloud = Cloud(lab, given.directory, passed, setting=setting)
     undo.callback(cloud.stop)
     screen.say("Verge: three hypervisors and six VMs on this machine's kernel", "bold")
-    screen.note(setting.what)
-    for vm in VMS:
+    screen.note(f"{setting.what}; gateway mode {setting.mode}")
+    vms = placed(setting)
+    for vm in vms:
         lab.plug(vm.node, interface=vm.interface, mac=vm.mac, ip=vm.ip)
-    screen.note(f"lab built: {len(lab.hosts)} hosts, {len(VMS)} VMs, after {screen.seconds():.1f} s")
+    screen.note(f"lab built: {len(lab.hosts)} hosts, {len(vms)} VMs, after {screen.seconds():.1f} s")
     screen.note(f"view server with its own Postgres ready after {cloud.server.start():.1f} s")
     cloud.make_tokens()
     took = [agent.start() for agent in cloud.agents.values()]

@@ -1,11 +1,11 @@
-"""What the cloud controller says its network is: one flat network, three hypervisors, two tenants."""
+"""What the cloud controller says its network is: three hypervisors, two tenants."""
 
-from dataclasses import dataclass
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
 from typing import Any
 
 from demo.setting import Setting
 
-ZONE = "zone-a"
 ANYWHERE = "0.0.0.0/0"
 
 
@@ -38,6 +38,12 @@ VMS = (
     _vm(15, "app-2", "nc-3", "sg-app"),
     _vm(16, "guest", "nc-3", "sg-guest", "000999888777"),
 )
+"""Where all of it is one flat network."""
+
+
+def placed(setting: Setting) -> tuple[Vm, ...]:
+    """With the addresses that they have there."""
+    return tuple(replace(vm, ip=setting.private_ip(vm.node, int(vm.ip.rpartition(".")[2]))) for vm in VMS)
 
 
 def rule(protocol: str, port: int | None = None, **peer: str) -> dict[str, Any]:
@@ -46,7 +52,6 @@ def rule(protocol: str, port: int | None = None, **peer: str) -> dict[str, Any]:
 
 
 DB_RULES = [rule("tcp", 5432, group="sg-app")]
-GUEST_MAY_ASK_DB = rule("tcp", 5432, cidr="10.111.101.16/32")
 
 GROUPS: dict[str, dict[str, Any]] = {
     "sg-web": {
@@ -75,20 +80,20 @@ def nodes(setting: Setting) -> list[dict[str, Any]]:
             "network",
             {
                 "dns_servers": [setting.clc],
-                "public_ips": [setting.public_ips],
-                "metadata": {"host": setting.clc},
+                "public_ips": [setting.public_ips] if setting.public_ips else [],
+                "metadata": {"host": setting.clc, "identity": "elastic" if setting.public_ips else "private"},
+                "gateway_mode": setting.mode,
             },
         ),
-        put(
-            "zone",
-            ZONE,
-            {"subnet": "10.111.0.0/16", "gateway": "10.111.0.1", "private_ips": ["10.111.101.11-10.111.101.60"]},
+        *(put("zone", name, value) for name, value in setting.zones.items()),
+        *(
+            put("node", f"nc-{n}", {"zone": zone, "address": setting.node_address(n)})
+            for n, zone in enumerate(setting.zone_of, 1)
         ),
-        *(put("node", f"nc-{n}", {"zone": ZONE, "address": setting.node_address(n)}) for n in (1, 2, 3)),
     ]
 
 
-def instances() -> list[dict[str, Any]]:
+def instances(vms: Iterable[Vm] = VMS) -> list[dict[str, Any]]:
     return [
         *(put("group", key, value) for key, value in GROUPS.items()),
         *(
@@ -103,6 +108,6 @@ def instances() -> list[dict[str, Any]]:
                     "account": vm.account,
                 },
             )
-            for vm in VMS
+            for vm in vms
         ),
     ]

@@ -1,6 +1,6 @@
 """Connectivity and security groups: nothing before the cloud has spoken, then what the rules say, and a revocation."""
 
-from demo.network import DB_RULES, GUEST_MAY_ASK_DB, db_group, instances, nodes, put
+from demo.network import DB_RULES, db_group, instances, nodes, put, rule
 from demo.stage import Stage
 from lab.flows import Flow
 from lab.session import Session, Side
@@ -11,14 +11,14 @@ def closed_before_anything_is_known(stage: Stage) -> None:
     stage.told(stage.cloud.post(nodes(stage.setting)))
     stage.screen.note("A port that no view names passes nothing. The hypervisor itself stays connected.")
     stage.expect(
-        passes=[Flow.icmp(stage.lab["nc-1"], stage.lab["router"], "10.111.0.1")],
+        passes=[Flow.icmp(stage.lab["nc-1"], stage.lab["router"], stage.setting.router)],
         blocked=[stage.tcp("web-1", "app-1", 8000), stage.ping("app-1", "web-2"), stage.from_outside("web-1", 80)],
     )
 
 
 def instances_get_connectivity(stage: Stage) -> None:
     stage.screen.step("One POST: four security groups and six instances")
-    stage.told(stage.cloud.post(instances()))
+    stage.told(stage.cloud.post(instances(stage.vms.values())))
     stage.expect(
         passes=[
             stage.ping("app-1", "web-2"),
@@ -38,7 +38,8 @@ def instances_get_connectivity(stage: Stage) -> None:
 
 def a_rule_is_opened_and_revoked(stage: Stage) -> None:
     stage.screen.step("A rule is opened: guest may ask db")
-    stage.told(stage.cloud.post([put("group", "sg-db", db_group(*DB_RULES, GUEST_MAY_ASK_DB))]))
+    guest_may = rule("tcp", 5432, cidr=f"{stage.vm('guest').ip}/32")
+    stage.told(stage.cloud.post([put("group", "sg-db", db_group(*DB_RULES, guest_may))]))
     stage.expect(passes=[stage.tcp("guest", "db", 5432)], blocked=[stage.tcp("web-1", "db", 5432)])
     guest, app, db = (stage.host(name) for name in ("guest", "app-1", "db"))
     with (

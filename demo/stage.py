@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from demo.cloud import Cloud
-from demo.network import VMS, Vm
+from demo.network import VMS, Vm, placed
 from demo.screen import Screen
 from demo.setting import Setting
 from lab.build import Lab
@@ -22,6 +22,7 @@ class Stage:
         self.cloud = cloud
         self.screen = screen
         self.setting = setting
+        self.vms = {vm.name: vm for vm in placed(setting)}
 
     # -- telling
 
@@ -44,31 +45,30 @@ class Stage:
         passes, blocked = list(passes), list(blocked)
         outcomes = probe(blocked, awaited=passes)
         for flow, expected in [*((flow, "passes") for flow in passes), *((flow, "blocked") for flow in blocked)]:
-            self.screen.outcome(_described(flow), expected, "passes" if outcomes[flow].passed else "blocked")
+            self.screen.outcome(self._described(flow), expected, "passes" if outcomes[flow].passed else "blocked")
 
     # -- hosts and flows by name
 
     def vm(self, name: str) -> Vm:
-        return BY_NAME[name]
+        return self.vms[name]
 
     def host(self, name: str) -> Host:
-        return self.lab[BY_NAME[name].interface]
+        return self.lab[self.vms[name].interface]
 
     def tcp(self, src: str, dst: str, port: int) -> Flow:
-        return Flow.tcp(self.host(src), self.host(dst), BY_NAME[dst].ip, port)
+        return Flow.tcp(self.host(src), self.host(dst), self.vms[dst].ip, port)
 
     def ping(self, src: str, dst: str) -> Flow:
-        return Flow.icmp(self.host(src), self.host(dst), BY_NAME[dst].ip)
+        return Flow.icmp(self.host(src), self.host(dst), self.vms[dst].ip)
 
     def from_outside(self, dst: str, port: int, address: str | None = None) -> Flow:
-        return Flow.tcp(self.lab["outside"], self.host(dst), address or BY_NAME[dst].ip, port)
+        return Flow.tcp(self.lab["outside"], self.host(dst), address or self.vms[dst].ip, port)
 
-
-def _described(flow: Flow) -> str:
-    src, dst = (NAMES.get(host.name, host.name) for host in (flow.src, flow.dst))
-    what = "ping" if flow.protocol == 1 else f"tcp {flow.port}"
-    places = [f" on {vm.node}" for name in (src, dst) for vm in VMS if vm.name == name]
-    where = f"  ({src}{places[0]}, {dst}{places[1]})" if len(places) == 2 else ""
-    own = next((vm.ip for vm in VMS if vm.name == dst), None)
-    address = f" by {flow.address}" if own not in (None, str(flow.address)) else ""
-    return f"{src} → {dst}{address}  {what}{where}"
+    def _described(self, flow: Flow) -> str:
+        src, dst = (NAMES.get(host.name, host.name) for host in (flow.src, flow.dst))
+        what = "ping" if flow.protocol == 1 else f"tcp {flow.port}"
+        places = [f" on {self.vms[name].node}" for name in (src, dst) if name in self.vms]
+        where = f"  ({src}{places[0]}, {dst}{places[1]})" if len(places) == 2 else ""
+        own = self.vms[dst].ip if dst in self.vms else None
+        address = f" by {flow.address}" if own not in (None, str(flow.address)) else ""
+        return f"{src} → {dst}{address}  {what}{where}"

@@ -57,17 +57,18 @@ def _on(segment: str, interface: str, network: IPv4Network, number: int, bridge:
     return Attachment(segment, interface, IPv4Interface((network[number], network.prefixlen)), bridge)
 
 
-def routed_zones(nodes: int = 2, router: int = 1) -> Topology:
-    """So many nodes in each of two zones. nc-1 is 10.111.0.101 and 198.51.100.101; the first of the other zone is
-    10.112.0.101, and on the public side goes on counting. Each reaches the other zone's subnet by the private router."""
+def routed_zones(nodes: str = "aabb", router: int = 1) -> Topology:
+    """A hypervisor for each letter, which is its zone. nc-1 is 10.111.0.101 and 198.51.100.101; the first of the other zone
+    is 10.112.0.101, and on the public side goes on counting. Each reaches the other zone's subnet by the private router."""
 
     def hypervisor(number: int) -> Machine:
-        here, there = ("a", "b") if number < nodes else ("b", "a")
+        here = nodes[number]
+        there = "b" if here == "a" else "a"
         subnet = ZONES[here]
         return Machine(
             f"nc-{number + 1}",
             (
-                _on(f"private-{here}", "up0", subnet, 101 + number % nodes, "br0"),
+                _on(f"private-{here}", "up0", subnet, 101 + nodes[:number].count(here), "br0"),
                 _on("public", "pub0", PUBLIC_SUBNET, 101 + number),
             ),
             gateway=PUBLIC_ROUTER,
@@ -85,7 +86,7 @@ def routed_zones(nodes: int = 2, router: int = 1) -> Topology:
             Machine("router", (*lans, dmz, _INTERNET), forwards=True),
             _OUTSIDE,
             Machine("clc", (clc,), gateway=PUBLIC_ROUTER),
-            *(hypervisor(number) for number in range(2 * nodes)),
+            *(hypervisor(number) for number in range(len(nodes))),
         ),
     )
 

@@ -16,7 +16,7 @@ SETTINGS = {
 
 _ROUTED_ZONES = Network(
     name="zones behind a router",
-    topology=routed_zones(2),
+    topology=routed_zones("aabb"),
     zones={
         "zone-a": {"subnet": "10.111.0.0/16", "gateway": "10.111.0.1", "private_ips": ["10.111.101.1-10.111.101.99"]},
         "zone-b": {"subnet": "10.112.0.0/16", "gateway": "10.112.0.1", "private_ips": ["10.112.101.1-10.112.101.99"]},
@@ -82,5 +82,5 @@ _ROUTED_ZONES = Network(
 
 ROUTED_ZONES = (
     *in_modes(_ROUTED_ZONES, "impersonate", "router", "proxy"),
-    *in_modes(replace(_ROUTED_ZONES, topology=routed_zones(2, router=2)), "node"),
+    *in_modes(replace(_ROUTED_ZONES, topology=routed_zones("aabb", router=2)), "node"),
 )
