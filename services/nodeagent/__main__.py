@@ -57,6 +57,7 @@ async def _serve(settings: Settings) -> None:
     from nodeagent.enforcement import Enforcement
     from nodeagent.journal import Journal
     from nodeagent.kernel.watch import RulesetWatch
+    from nodeagent.operatorrules import OperatorRules
     from nodeagent.state import ownership
     from nodeagent.state.host import HostFacts
 
@@ -69,9 +70,10 @@ async def _serve(settings: Settings) -> None:
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
     listener = listen(settings.api)
     dnsmasq = Dnsmasq(settings.state_dir / "dhcp", settings.bridge, Journal(settings.node).say)
+    operators = OperatorRules(settings.hooks, settings.state_dir / "operator-rules.nft")
     agent = assemble(
         settings,
-        lambda generation: Enforcement(facts, last_generation=generation, dnsmasq=dnsmasq),
+        lambda generation: Enforcement(facts, last_generation=generation, dnsmasq=dnsmasq, operators=operators),
         RulesetWatch(ownership.TABLES),
     )
     try:

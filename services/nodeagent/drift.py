@@ -43,15 +43,15 @@ class Notice:
         later = (one for one in self.commits if 0 < one.generation - generation & _WRAPS < _WRAPS // 2)
         return replace(self, commits=tuple(later))
 
-    def repaired(self, changes: int, settings: tuple[str, ...]) -> Drift:
-        """It is put right, by so many changes of the ruleset and these outside it."""
+    def repaired(self, changes: int, settings: tuple[str, ...], notes: tuple[str, ...] = ()) -> Drift:
+        """It is put right, by so many changes of the ruleset and these outside it; `notes` are further news of it."""
         touched = _without_parts(what for commit in self.commits for what in commit.touched) if changes else []
         if not touched and changes:
             touched = [f"{changes} object{'s' if changes > 1 else ''} of the ruleset"]
         culprits = dict.fromkeys(f"{commit.process} (pid {commit.pid})" for commit in self.commits)
         return Drift(
             at=self.at,
-            what=_some([*touched, *(f"set back: {one}" for one in settings)]),
+            what="; ".join([_some([*touched, *(f"set back: {one}" for one in settings)]), *notes]),
             culprit=_some(list(culprits)) if culprits and changes else None,
             repaired_ms=round((time.monotonic() - self.began) * 1000, 3),
         )

@@ -28,9 +28,10 @@ from nodeagent.kernel import KernelRefused, TooLong
 from nodeagent.kernel.handover import Handover, Pair
 from nodeagent.kernel.links import HostLinks, can_filter_bridges
 from nodeagent.kernel.ruleset import KernelRuleset
-from nodeagent.nft.changes import count
+from nodeagent.nft.changes import DeleteTable, count
 from nodeagent.nft.document import document
 from nodeagent.nft.transaction import lines
+from nodeagent.operatorrules import OperatorRules
 from nodeagent.outcome import Clock, Outcome, PlanText
 from nodeagent.plan.assignment import highest
 from nodeagent.plan.difference import HandlesUnknown
@@ -55,9 +56,17 @@ class Enforcement:
     generation: int
     """The last policy generation used; keep it in the checkpoint and hand it to the next `Enforcement`."""
 
-    def __init__(self, facts: HostFacts, *, last_generation: int = 0, dnsmasq: Dnsmasq | None = None) -> None:
+    def __init__(
+        self,
+        facts: HostFacts,
+        *,
+        last_generation: int = 0,
+        dnsmasq: Dnsmasq | None = None,
+        operators: OperatorRules | None = None,
+    ) -> None:
         """Touches nothing. Uses the network namespace of the thread that makes it. Raises OSError. Without `dnsmasq` no
         instance gets its address by DHCP."""
+        self._operators = operators or OperatorRules()
         self.generation = last_generation
         self.dnsmasq = dnsmasq
         self._facts = facts
@@ -165,6 +174,7 @@ class Enforcement:
         if cannot:
             # the view's rules would be evaded, so nothing may pass at all
             wanted = desired(None, self._facts)
+        self._operators.begin()
         changes = again = 0
         before: set[Pair] = set()
         for _ in range(_ATTEMPTS):
@@ -174,10 +184,11 @@ class Enforcement:
                 break
             plan = self._plan(observed, links, wanted, self._next_generation(observed, clock_seconds))
             clock.lap("plan")
-            if not plan.changes:
+            behind = self._operators.addition(plan.changes, observed, self._ruleset)
+            if not plan.changes and not behind:
                 break
             self._handover.leaving(before - set(wanted.elastic), self._spoken_for - wanted.speaks_for)
-            committed = self._commit(plan)
+            committed = self._commit(plan, behind, observed)
             clock.lap("apply")
             changes, again = changes + count(plan.changes), again + plan.judged_again
             if committed:
@@ -192,9 +203,12 @@ class Enforcement:
         if cannot:
             why = Failure("view", "links", cannot)
             return Outcome("rejected", (why,), {}, clock.spent_ms, changes, again, cut, taken)
-        failures += wanted.failures
+        failures += (*wanted.failures, *self._operators.failures)
         state: Literal["applied", "degraded"] = "degraded" if failures else "applied"
-        return Outcome(state, tuple(failures), readiness, clock.spent_ms, changes, again, cut, (*taken, *opened))
+        done = (*taken, *opened)
+        return Outcome(
+            state, tuple(failures), readiness, clock.spent_ms, changes, again, cut, done, notes=self._operators.notes
+        )
 
     def plan(self, view: View | None) -> PlanText:
         """What `resync` would change now. Nothing is touched. Raises KernelRefused, OSError."""
@@ -257,9 +271,13 @@ class Enforcement:
     def _observe(self) -> Observed:
         if self._believed is None or self._ruleset.generation() != self._believed_at:
             self._believed, self._believed_at = self._ruleset.read()
+            self._operators.seen(self._believed)
         return self._believed
 
     def _plan(self, observed: Observed, links: Links, wanted: Desired, next_generation: int) -> Plan:
+        if self._operators.evicting:
+            made = make_plan({}, links, wanted, next_generation)
+            return replace(made, changes=(*map(DeleteTable, sorted(observed)), *made.changes))
         try:
             return make_plan(observed, links, wanted, next_generation)
         except HandlesUnknown:
@@ -272,16 +290,19 @@ class Enforcement:
         after = max(ours, highest(observed) + 1)
         return after if after <= generations.LAST else ours
 
-    def _commit(self, plan: Plan) -> bool:
-        """False if others changed the ruleset meanwhile, so that the plan must be made anew. Raises KernelRefused."""
+    def _commit(self, plan: Plan, behind: str, observed: Observed) -> bool:
+        """False if others changed the ruleset meanwhile, or what operators keep in it is in the way: the plan must be made
+        anew. Raises KernelRefused."""
         try:
-            commits = self._ruleset.commit(plan.changes)
-        except KernelRefused:
+            commits = self._ruleset.commit(plan.changes, behind)
+        except KernelRefused as refused:
             was_right = self._ruleset.generation() == self._believed_at
             self._believed = None
-            if was_right:
+            if was_right and not self._operators.blamed(str(refused), behind, observed, self._ruleset):
+                self._operators.acquitted()
                 raise
             return False
+        self._operators.loaded(behind)
         if plan.new_generation:
             self.generation = max(self.generation, highest(plan.after))
         expected = self._believed_at + commits & 0xFFFF_FFFF
@@ -289,6 +310,9 @@ class Enforcement:
             self._believed = None
             return False
         self._believed, self._believed_at = plan.after, expected
+        if behind:
+            self._believed, self._believed_at = self._ruleset.read()
+            self._operators.seen(self._believed)
         return True
 
     def _hand_over(self, view: View | None, wanted: Desired, before: set[Pair], failures: list[Failure]) -> int:

@@ -31,6 +31,8 @@ class Outcome:
     """Flows that ended because their elastic IP has gone."""
     settings: tuple[str, ...] = ()
     """What was set outside the ruleset, as commands, with what was there before."""
+    notes: tuple[str, ...] = ()
+    """What became of operators' rules, where they could not stay as they were."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -176,7 +176,7 @@ class Passes:
         outcome = await self._pass(resync=True, quiet=True)
         is_drift = notice.commits or not lacking
         if is_drift and outcome.state != "rejected" and (outcome.changes or outcome.settings):
-            drift = notice.repaired(outcome.changes, outcome.settings)
+            drift = notice.repaired(outcome.changes, outcome.settings, outcome.notes)
             self.drift = (*self.drift, drift)[-_REMEMBERED:]
             self.tally.drift += 1
             self._journal.say(

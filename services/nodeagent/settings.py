@@ -53,6 +53,8 @@ class Settings:
     """Without them the server is asked for whole views only."""
     transit: bool = True
     """May the host forward what concerns none of its instances?"""
+    hooks: Path = Path("/etc/verge/hooks.nft")
+    """The operators' rules (`nft.operatorfile`); need not exist."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -71,6 +73,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--ports", help="pattern of instances' ports, default vn_* [VERGE_PORTS]")
     parser.add_argument(
         "--api", metavar="unix:PATH|HOST:PORT", help="local API, default unix:STATE_DIR/agent.sock [VERGE_API]"
+    )
+    parser.add_argument(
+        "--hooks", metavar="FILE", help="operators' own rules, default /etc/verge/hooks.nft if it exists [VERGE_HOOKS]"
     )
     parser.add_argument(
         "--deltas", metavar="on|off", help="take differences between views, default on; off: whole views [VERGE_DELTAS]"
@@ -126,8 +131,9 @@ def read(arguments: argparse.Namespace, environment: Mapping[str, str]) -> Setti
     if faults:
         raise SettingsInvalid(faults)
     token_file = Path(token) if token else None
+    hooks = Path(text("hooks") or "/etc/verge/hooks.nft")
     return Settings(
-        node, servers, token_file, Path(state), bridge, public, ports, api, deltas == "on", transit == "leave"
+        node, servers, token_file, Path(state), bridge, public, ports, api, deltas == "on", transit == "leave", hooks
     )
 
 

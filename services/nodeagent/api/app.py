@@ -65,7 +65,7 @@ def _add_asking(app: FastAPI, agent: Agent | None) -> None:
 
     @app.get("/v1/ruleset")
     async def ruleset() -> wire.Ruleset:
-        """The desired ruleset as nft text, and the observed one."""
+        """The desired ruleset as nft text, and the observed one, with what operators keep in it (`operator_…`)."""
         desired, observed = await _present(agent).passes.ruleset()
         return wire.Ruleset(desired=desired, observed=observed)
 

@@ -19,7 +19,7 @@ answers reach an instance, also those to everyone. What the host does not answer
 from collections.abc import Iterable
 from typing import Final
 
-from nodeagent.desired import resolution
+from nodeagent.desired import operators, resolution
 from nodeagent.desired.resolution import Resolution
 from nodeagent.state.host import HostFacts, Identity
 from nodeagent.state.rule import ACCEPT, DROP, Field, Goto, Jump, KeyType, Rule, Write, differs, equals, rule, within
@@ -79,6 +79,7 @@ def table(
             FORWARD,
         ),
         "postrouting": Chain((rule(ports[1], Goto("to_vm")),), POSTROUTING),
+        **operators.of_frames(facts.ports),
         **resolution.bridge_chains(facts, found),
         **_from_vm(facts, identity, found),
         "from_vm_rarp_mac": Chain((*(_rarp(vm) for vm in instances), rule(DROP))),
@@ -119,6 +120,7 @@ def _from_vm(facts: HostFacts, identity: Identity, found: Resolution) -> dict[st
     return {
         "from_vm": Chain(
             (
+                operators.FIRST,
                 rule(_ARP, Goto("from_vm_arp")),
                 rule(equals(Field.ETHER_TYPE, _RARP), Goto("from_vm_rarp")),
                 _NOT_IP,
@@ -178,6 +180,7 @@ def _to_vm(facts: HostFacts, found: Resolution) -> dict[str, Chain]:
     return {
         "to_vm": Chain(
             (
+                operators.FIRST,
                 rule(_ARP, Goto("to_vm_arp")),
                 _NOT_IP,
                 rule(within("own4", Field.OIFNAME, Field.IP_DADDR), ACCEPT),

@@ -21,7 +21,7 @@ packet. DHCP and metadata are the cloud's own: no security group speaks of them.
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from nodeagent.desired import elastic
+from nodeagent.desired import elastic, operators
 from nodeagent.desired.groups import EGRESS, INGRESS, chain_of
 from nodeagent.desired.names import token
 from nodeagent.desired.resolution import METADATA
@@ -109,6 +109,7 @@ def base_chains(manners: Manners) -> dict[str, Chain]:
         "prerouting": Chain((*_no_spoofs(manners.public_interface), rule(_LOCAL, Jump("from_vm"))), PREROUTING),
         "from_vm": Chain(
             (
+                operators.FIRST,
                 # conntrack gives no flow to ICMP messages that neither ask nor belong to one: they are judged each by itself
                 rule(_INVALID, differs(Field.L4PROTO, ICMP), DROP),
                 rule(*_DHCP_REQUEST, ACCEPT),
@@ -148,6 +149,7 @@ def base_chains(manners: Manners) -> dict[str, Chain]:
         ),
         "to_host": Chain(
             (
+                operators.FIRST,
                 rule(_REPLY, ACCEPT),
                 rule(*_DHCP_REQUEST, ACCEPT),
                 rule(equals(Field.ICMP_TYPE, _ECHO), within("first_hop4", Field.IP_DADDR), ACCEPT),
@@ -180,6 +182,7 @@ def base_chains(manners: Manners) -> dict[str, Chain]:
         "postrouting": Chain((rule(_TO_LOCAL, Jump("to_vm")),), POSTROUTING),
         "to_vm": Chain(
             (
+                operators.FIRST,
                 rule(_REPLY, Goto("to_vm_reply")),
                 _unbound(Field.CT_FIRST_DADDR, Field.IP_DADDR),
                 rule(within(generations.VALID, Field.IP_DADDR, Field.CT_MARK), ACCEPT),
@@ -197,6 +200,7 @@ def base_chains(manners: Manners) -> dict[str, Chain]:
                 rule(DROP),
             )
         ),
+        **operators.of_packets(),
         "pass_in": Chain((rule(Stamp(Field.IP_DADDR, generations.CURRENT)), rule(ACCEPT))),
         "pass_reply": Chain((rule(Stamp(Field.IP_SADDR, generations.CURRENT)), rule(ACCEPT))),
     }

@@ -63,6 +63,11 @@ class Libnftables:
         """As people read it."""
         return "".join(self._run(f"list table {table}", _HANDLES | _NUMERIC) for table in sorted(tables))
 
+    def object_text(self, table: TableId, what: str) -> str:
+        """One object (`chain <name>`) as nft loads it again, within its table's braces. Raises KernelRefused."""
+        kind, name = what.split(" ", 1)
+        return self._run(f"list {kind} {table} {name}", _NUMERIC)
+
     def _list(self, what: str, flags: int) -> list[Any]:
         entries: list[Any] = json.loads(self._run(f"list {what}", flags | _HANDLES | _NUMERIC))["nftables"]
         return entries

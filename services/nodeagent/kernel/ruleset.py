@@ -1,6 +1,6 @@
 """Reads and changes what nftables holds of ours."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from typing import Final
 
@@ -56,19 +56,20 @@ class KernelRuleset:
                 chains[name] = replace(chain, rules=rules)
         return replace(known, chains=chains)
 
-    def commit(self, changes: tuple[Change, ...]) -> int:
-        """One transaction; the number of those that it took. Raises KernelRefused: then the first did nothing.
+    def commit(self, changes: tuple[Change, ...], behind: str = "") -> int:
+        """One transaction, with the commands `behind` at its end; the number of those that it took. Raises KernelRefused: then
+        the first did nothing.
 
         A process without privileges in the first user namespace cannot send a long one (it may not raise its socket's
         buffer). Then set elements that are many go in behind the rest, in pieces: elements only let more through, so
         that what is open meanwhile is less than wanted, never more.
         """
         try:
-            self._nft.commit(transaction(changes))
+            self._nft.commit(transaction(changes) + behind)
         except TooLong:
             pieces = list(_pieces(changes))
-            for piece in pieces:
-                self._nft.commit(transaction(piece))
+            for number, piece in enumerate(pieces):
+                self._nft.commit(transaction(piece) + ("" if number else behind))
             return len(pieces)
         return 1
 
@@ -79,8 +80,24 @@ class KernelRuleset:
     def text(self) -> str:
         return self._nft.text(self._ours())
 
+    def text_of(self, objects: Mapping[TableId, Iterable[str]]) -> str:
+        """These (`chain <name>`), as nft loads them again. Raises KernelRefused."""
+        return "".join(
+            self._block(table, sorted(names, key=_referents_first)) for table, names in sorted(objects.items())
+        )
+
+    def _block(self, table: TableId, objects: Iterable[str]) -> str:
+        """All in one block: nft makes all chains of a block before it fills them."""
+        inner = [line for what in objects for line in self._nft.object_text(table, what).splitlines()[1:-1]]
+        return "\n".join([f"table {table} {{", *inner, "}", ""])
+
     def _ours(self) -> set[TableId]:
         return self._nft.tables() & set(TABLES)
+
+
+def _referents_first(what: str) -> tuple[bool, bool, str]:
+    kind = what.split(" ", 1)[0]
+    return kind == "chain", kind in ("set", "map"), what
 
 
 def _pieces(changes: Iterable[Change]) -> Iterator[list[Change]]:

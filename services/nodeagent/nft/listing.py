@@ -47,15 +47,25 @@ class _Reading:
     chains: dict[str, SeenChain] = field(default_factory=dict)
     rules: dict[str, list[SeenRule]] = field(default_factory=dict)
     foreign: set[str] = field(default_factory=set)
+    operators: set[str] = field(default_factory=set)
 
     def add(self, kind: str, body: dict[str, Any]) -> None:
         if kind == "table":
+            return
+        if kind == "rule" and ownership.is_operators(body["chain"]):
+            self.operators.add(f"chain {body['chain']}")
             return
         if kind == "rule":
             seen = SeenRule(ownership.rule_hash(body.get("comment", "")), body["handle"])
             self.rules.setdefault(body["chain"], []).append(seen)
             return
         name = body["name"]
+        if ownership.is_operators(name):
+            if kind == "chain" and name in (ownership.PRE, ownership.POST):
+                self.chains[name] = SeenChain(())  # what is in it is not ours to look at
+            else:
+                self.operators.add(f"{kind} {name}")
+            return
         try:
             match kind:
                 case "chain":
@@ -74,7 +84,7 @@ class _Reading:
             name: SeenChain(tuple(self.rules.get(name, ())), chain.hook, chain.accepting)
             for name, chain in self.chains.items()
         }
-        return SeenTable(self.sets, self.maps, chains, frozenset(self.foreign))
+        return SeenTable(self.sets, self.maps, chains, frozenset(self.foreign), frozenset(self.operators))
 
 
 def _chain(body: dict[str, Any]) -> SeenChain:

@@ -8,7 +8,8 @@
     6  chains emptied, then objects out          nothing refers to them since 2 and 4
 
 All of it is one transaction, so no packet sees a state between. An element that stays is never deleted and added again:
-older kernels miss it meanwhile. A table with an object of ours in another shape (key, flags, hook) is replaced as a whole.
+older kernels miss it meanwhile. A table with an object of ours in another shape (key, flags, hook) is replaced as a whole;
+what operators keep in it is for the caller to carry over (`operatorrules`).
 """
 
 from collections.abc import Mapping
@@ -33,6 +34,7 @@ from nodeagent.nft.changes import (
     Remove,
 )
 from nodeagent.nft.text import rule_hash
+from nodeagent.state.ownership import is_operators
 from nodeagent.state.rule import Drop
 from nodeagent.state.ruleset import Chain, Element, Map, SeenChain, SeenRule, SeenTable, Set, Table, TableId
 from verge.contract.members import Members
@@ -84,7 +86,7 @@ def difference(
         if map_name not in deferred:
             _map(found, map_name, seen.maps.get(map_name), wanted_map)
     _remove(found, seen, table)
-    found.after = SeenTable(table.sets, table.maps, chains)
+    found.after = SeenTable(table.sets, table.maps, chains, operators=seen.operators)
     return found
 
 
@@ -125,7 +127,7 @@ def _same_shapes(seen: SeenTable, table: Table) -> bool:
 
 
 def _chain(found: Difference, name: str, seen: SeenChain | None, wanted: Chain) -> SeenChain:
-    if seen is not None and seen.source is wanted:
+    if seen is not None and (seen.source is wanted or is_operators(name)):
         return seen
     is_new = seen is None
     if seen is None:

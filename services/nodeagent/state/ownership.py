@@ -2,6 +2,7 @@
 
 ruleset     tables `bridge verge_l2`, `arp verge` and `ip verge`, whole: whatever is in them is ours to change, nothing
             outside is
+            but what is named `operator_…`: that is the operators', and never changed or removed by us (`desired.operators`)
 rules       carry in their comment the hash of their text: `verge:1f2e3d4c5b6a`
 flows       the connection mark belongs to us for flows of instances; nothing else on the host may set it
 addresses   of our bridge, where the node owns the gateway's, carry the label `br0:verge`; one that was there without it is
@@ -22,6 +23,16 @@ ARP: Final = TableId("arp", "verge")
 TABLES: Final = (ARP, BRIDGE, IP)
 
 _MARK: Final = "verge:"
+_OPERATORS: Final = "operator_"
+
+PRE: Final = "operator_pre"
+POST: Final = "operator_post"
+"""Chains that we make for the operators, and leave alone."""
+
+
+def is_operators(name: str) -> bool:
+    """Does an object of our tables with this name belong to the operators?"""
+    return name.startswith(_OPERATORS)
 
 
 def label(interface: str) -> str:

@@ -104,6 +104,9 @@ class SeenTable:
     foreign: frozenset[str] = frozenset()
     """Objects in our table that we never make, as `set <name>`: kinds, key types or flags that the typed shapes do not
     have. They are removed."""
+    operators: frozenset[str] = frozenset()
+    """What operators keep in our table, as `chain <name>`: whatever is named so, but for the empty chains that we make for
+    them."""
 
 
 Observed = Mapping[TableId, SeenTable]
