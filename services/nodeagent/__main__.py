@@ -1,4 +1,5 @@
-"""`verge-nodeagent run | openapi`. Exit codes: 0 stopped in order, 2 cannot start as told (each fault on its own line)."""
+"""`verge-nodeagent run | flush | closed-ruleset | openapi`. Exit codes: 0 stopped in order or done, 2 cannot start as told (each
+fault on its own line)."""
 
 import argparse
 import asyncio
@@ -6,6 +7,7 @@ import os
 import signal
 import sys
 
+from nodeagent import flushing
 from nodeagent.settings import Settings, SettingsInvalid, add_arguments, read
 
 
@@ -14,9 +16,20 @@ def main(arguments: list[str] | None = None) -> int:
     commands = parser.add_subparsers(dest="command", required=True)
     add_arguments(commands.add_parser("run", help="run the agent until SIGTERM or SIGINT"))
     commands.add_parser("openapi", help="print the local API's OpenAPI description")
+    leaving = commands.add_parser("flush", help="take off this host what is Verge's, and nothing else; offline")
+    closing = commands.add_parser(
+        "closed-ruleset", help="print the nft commands that shut ports until the agent starts"
+    )
+    closing.add_argument("--ports", default="vn_*", help="pattern of instances' ports, default vn_*")
+    flushing.add_arguments(leaving)
     given = parser.parse_args(arguments)
-    if given.command == "openapi":
-        return _openapi()
+    match given.command:
+        case "openapi":
+            return _openapi()
+        case "flush":
+            return flushing.flush(given, print)
+        case "closed-ruleset":
+            return flushing.closed_ruleset(given.ports, print)
     try:
         return _run(read(given, os.environ))
     except SettingsInvalid as invalid:
@@ -55,6 +68,7 @@ async def _serve(settings: Settings) -> None:
     from nodeagent.api.listener import listen, name_of
     from nodeagent.dnsmasq.server import Dnsmasq
     from nodeagent.enforcement import Enforcement
+    from nodeagent.formersettings import FormerSettings
     from nodeagent.journal import Journal
     from nodeagent.kernel.watch import RulesetWatch
     from nodeagent.operatorrules import OperatorRules
@@ -70,10 +84,13 @@ async def _serve(settings: Settings) -> None:
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
     listener = listen(settings.api)
     dnsmasq = Dnsmasq(settings.state_dir / "dhcp", settings.bridge, Journal(settings.node).say)
+    formers = FormerSettings(settings.state_dir)
     operators = OperatorRules(settings.hooks, settings.state_dir / "operator-rules.nft")
     agent = assemble(
         settings,
-        lambda generation: Enforcement(facts, last_generation=generation, dnsmasq=dnsmasq, operators=operators),
+        lambda generation: Enforcement(
+            facts, last_generation=generation, dnsmasq=dnsmasq, operators=operators, formers=formers
+        ),
         RulesetWatch(ownership.TABLES),
     )
     try:

@@ -23,6 +23,7 @@ from nodeagent.desired.memo import Memo
 from nodeagent.desired.node import Desired, desired
 from nodeagent.desired.parts import NOTHING, LeftOut, Part
 from nodeagent.dnsmasq.server import Dnsmasq
+from nodeagent.formersettings import FormerSettings
 from nodeagent.hostsettings import HostSettings
 from nodeagent.kernel import KernelRefused, TooLong
 from nodeagent.kernel.handover import Handover, Pair
@@ -63,6 +64,7 @@ class Enforcement:
         last_generation: int = 0,
         dnsmasq: Dnsmasq | None = None,
         operators: OperatorRules | None = None,
+        formers: FormerSettings | None = None,
     ) -> None:
         """Touches nothing. Uses the network namespace of the thread that makes it. Raises OSError. Without `dnsmasq` no
         instance gets its address by DHCP."""
@@ -73,7 +75,7 @@ class Enforcement:
         self._memo = Memo()
         self._ruleset = KernelRuleset()
         self._links = HostLinks(facts)
-        self._settings = HostSettings(facts, self._links)
+        self._settings = HostSettings(facts, self._links, formers)
         self._handover = Handover(facts)
         self._believed: Observed | None = None
         self._believed_at = -1

@@ -8,6 +8,7 @@ from dataclasses import replace
 from typing import assert_never
 
 from nodeagent.desired.node import Desired
+from nodeagent.formersettings import FormerSettings
 from nodeagent.kernel import KernelRefused
 from nodeagent.kernel.links import HostLinks
 from nodeagent.plan.host import (
@@ -20,6 +21,7 @@ from nodeagent.plan.host import (
     Step,
     closing,
     described,
+    formers,
     object_of,
     opening,
 )
@@ -28,7 +30,9 @@ from verge.contract.report import Failure
 
 
 class HostSettings:
-    def __init__(self, facts: HostFacts, links: HostLinks) -> None:
+    def __init__(self, facts: HostFacts, links: HostLinks, formers: FormerSettings | None = None) -> None:
+        """Without `formers` nobody can set back what is set."""
+        self._formers = formers
         self._facts = facts
         self._links = links
         self._settled: frozenset[str] = frozenset()
@@ -81,6 +85,12 @@ class HostSettings:
 
     def _take(self, steps: Iterable[Step], failures: list[Failure]) -> tuple[str, ...]:
         taken = []
+        steps = tuple(steps)
+        try:
+            if self._formers and steps:
+                self._formers.note(formers(steps, self._facts))
+        except OSError as failed:  # the setting matters more than what it was
+            failures.append(Failure("host/former-settings", "disk", f"{failed.strerror or failed} ({failed.filename})"))
         for step in steps:
             try:
                 self._do(step)

@@ -5,6 +5,7 @@ files are not asked. It outlives an agent that is killed, so instances go on ren
 """
 
 import os
+import re
 import select
 import shutil
 import signal
@@ -20,6 +21,7 @@ from nodeagent.dnsmasq import DnsmasqFailed
 from nodeagent.kernel.ports import holders
 
 _OPTION: Final = "--conf-file="
+_NAME: Final = re.compile(r"dnsmasq-[0-9a-f]{16}\.conf")
 _STARTED: Final = "started, version"
 _START_S, _END_S = 5.0, 5.0
 _PORT: Final = 67
@@ -45,6 +47,12 @@ class Running:
     def read_again(self) -> None:
         with suppress(ProcessLookupError):
             signal.pidfd_send_signal(self._handle, signal.SIGHUP)
+
+    def release(self) -> None:
+        """Let it run; it is not looked at again."""
+        if self._handle >= 0:
+            os.close(self._handle)
+            self._handle = -1
 
     def end(self) -> None:
         """Ended when this returns."""
@@ -91,8 +99,8 @@ def start(configuration: Path, log: Path) -> Running:
     return running
 
 
-def found(directory: Path) -> Iterator[Running]:
-    """Those that run already, started by whom ever."""
+def found(directory: Path | None) -> Iterator[Running]:
+    """Those that run already, started by whom ever; without a directory, those of any state directory."""
     here = Path("/proc/thread-self/ns/net").stat().st_ino
     for name in filter(str.isdigit, (path.name for path in Path("/proc").iterdir())):
         try:
@@ -106,7 +114,7 @@ def found(directory: Path) -> Iterator[Running]:
             os.close(handle)
 
 
-def _configuration(pid: str, directory: Path, namespace: int) -> Path | None:
+def _configuration(pid: str, directory: Path | None, namespace: int) -> Path | None:
     try:
         words = Path(f"/proc/{pid}/cmdline").read_text(errors="replace").split("\0")
         if not words[0].endswith("dnsmasq") or Path(f"/proc/{pid}/ns/net").stat().st_ino != namespace:
@@ -115,7 +123,9 @@ def _configuration(pid: str, directory: Path, namespace: int) -> Path | None:
         return None
     for word in words:
         path = Path(word.removeprefix(_OPTION))
-        if word.startswith(_OPTION) and path.parent == directory:
+        if word.startswith(_OPTION) and (
+            path.parent == directory or (directory is None and _NAME.fullmatch(path.name))
+        ):
             return path
     return None
 

@@ -14,13 +14,13 @@ from ipaddress import IPv4Address
 from typing import Final
 
 from nodeagent.kernel import Exists
-from nodeagent.kernel.netlink import Netlink
+from nodeagent.kernel.netlink import LinkTable, Netlink
 
 LINK: Final = "verge-dhcp"
 
 _NETLINK_ROUTE: Final = 0
 _ACK, _REPLACE, _EXCL, _CREATE = 0x4, 0x100, 0x200, 0x400
-_NEWLINK, _NEWADDR = 16, 20
+_NEWLINK, _DELLINK, _NEWADDR = 16, 17, 20
 _IFNAME, _LINKINFO, _INFO_KIND = 3, 18, 1
 _ADDRESS, _LOCAL = 1, 2
 _SCOPE_HOST: Final = 254
@@ -44,6 +44,26 @@ def hold(address: IPv4Address) -> None:
         to = struct.pack("=BBBBI", socket.AF_INET, 32, 0, _SCOPE_HOST, index)
         both = _attribute(_LOCAL, address.packed) + _attribute(_ADDRESS, address.packed)
         _order(netlink, _NEWADDR, _CREATE | _REPLACE, to + both)
+    finally:
+        netlink.close()
+
+
+def made() -> bool:
+    """Is there a link of this name, and is it a bridge without ports, as ours is?"""
+    links = LinkTable()
+    try:
+        found = links.read()
+    finally:
+        links.close()
+    link = found.get(LINK)
+    return link is not None and link.call_iptables is not None and all(o.master != link.ifindex for o in found.values())
+
+
+def release() -> None:
+    """The link goes, with its address. Raises KernelRefused, OSError."""
+    netlink = Netlink(_NETLINK_ROUTE)
+    try:
+        _order(netlink, _DELLINK, 0, struct.pack("=BxHiII", 0, 0, socket.if_nametoindex(LINK), 0, 0))
     finally:
         netlink.close()
 

@@ -9,6 +9,7 @@ from typing import Final
 from nodeagent.kernel import Absent, Exists, identifier
 from nodeagent.kernel.netlink import Link, LinkTable
 from nodeagent.state import ownership
+from nodeagent.state.former import Setting
 from nodeagent.state.host import HostFacts, Identity, Links, Port
 
 _SYSCTLS: Final = Path("/proc/sys")
@@ -86,6 +87,45 @@ class HostLinks:
     def delete_address(self, address: IPv4Interface) -> None:
         """Raises Absent, KernelRefused."""
         self._table.delete_address(self._bridge().ifindex, address)
+
+    # For leaving
+
+    def labelled(self) -> tuple[tuple[str, IPv4Interface], ...]:
+        """Addresses that carry our label, on whatever link, with its name."""
+        names = {link.ifindex: name for name, link in self._table.read().items()}
+        return tuple(
+            (names[one.ifindex], one.address)
+            for one in self._table.addresses()
+            if one.ifindex in names and one.label == ownership.label(names[one.ifindex])
+        )
+
+    def drop_address(self, link: str, address: IPv4Interface) -> None:
+        """Raises KernelRefused; of a link that has gone it is gone too."""
+        found = self._table.read().get(link)
+        if found is not None:
+            self._table.delete_address(found.ifindex, address)
+
+    def setting(self, setting: Setting) -> str | None:
+        """Its value; None where there is no such setting, bridge or port any more."""
+        if setting.kind == "sysctl":
+            return _read(setting.name)
+        link = self._table.read().get(setting.name)
+        if link is None:
+            return None
+        if setting.kind == "hairpin":
+            return str(int(link.hairpin)) if link.master else None
+        return None if link.call_iptables is None else str(int(link.call_iptables))
+
+    def set_back(self, setting: Setting, value: str) -> None:
+        """Raises KernelRefused, OSError."""
+        if setting.kind == "sysctl":
+            self.set_sysctl(setting.name, value)
+            return
+        link = self._table.read().get(setting.name)
+        if link is None:
+            return
+        change = self._table.set_hairpin if setting.kind == "hairpin" else self._table.filter_bridge
+        change(link.ifindex, on=value == "1")
 
     def _bridge(self) -> Link:
         bridge = self._table.read().get(self._facts.bridge)

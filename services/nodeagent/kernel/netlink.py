@@ -174,15 +174,15 @@ class LinkTable:
         links = (_link(body) for body in self._netlink.ask(_GETLINK, _DUMP, struct.pack("=BxHiII", 0, 0, 0, 0, 0)))
         return {link.name: link for link in links}
 
-    def filter_bridge(self, index: int) -> None:
+    def filter_bridge(self, index: int, *, on: bool = True) -> None:
         """Sets nf_call_iptables of this bridge. Raises KernelRefused."""
-        data = attribute(_INFO_DATA, attribute(_NF_CALL_IPTABLES, b"\1"))
+        data = attribute(_INFO_DATA, attribute(_NF_CALL_IPTABLES, bytes([on])))
         info = attribute(_LINKINFO, attribute(_INFO_KIND, b"bridge\0") + data)
         self._order(_NEWLINK, 0, struct.pack("=BxHiII", 0, 0, index, 0, 0) + info)
 
-    def set_hairpin(self, index: int) -> None:
+    def set_hairpin(self, index: int, *, on: bool = True) -> None:
         """May a bridge's port send what it received? Raises KernelRefused."""
-        flag = attribute(_PROTINFO | _NESTED, attribute(_HAIRPIN, b"\1"))
+        flag = attribute(_PROTINFO | _NESTED, attribute(_HAIRPIN, bytes([on])))
         self._order(_SETLINK, 0, struct.pack("=BxHiII", _AF_BRIDGE, 0, index, 0, 0) + flag)
 
     def addresses(self) -> list[Address]:

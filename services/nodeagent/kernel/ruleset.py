@@ -77,6 +77,10 @@ class KernelRuleset:
         """Would `commit` go through? Nothing changes. Raises KernelRefused; TooLong says nothing about the content."""
         self._nft.check(transaction(changes))
 
+    def run(self, commands: str) -> None:
+        """All of them or none. Raises KernelRefused."""
+        self._nft.commit(commands)
+
     def text(self) -> str:
         return self._nft.text(self._ours())
 

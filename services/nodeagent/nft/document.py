@@ -2,13 +2,27 @@
 
 from collections.abc import Iterable, Iterator
 
+from nodeagent.desired import closed
 from nodeagent.nft import text
+from nodeagent.nft.changes import AddChain, AddRule, AddTable, Change
+from nodeagent.nft.transaction import transaction
+from nodeagent.state import ownership
 from nodeagent.state.ruleset import Map, Ruleset, Set, Table, TableId
 
 
 def document(ruleset: Ruleset) -> str:
     """Tables, sets, maps and chains by name, each with all that is in it."""
     return "".join(f"{line}\n" for name in sorted(ruleset) for line in _table(name, ruleset[name]))
+
+
+def closed_script(ports: str) -> str:
+    """Commands that make the closed table (`desired.closed`). They are refused where our bridge table is: nothing is closed that
+    an agent has opened."""
+    made = closed.table(ports)
+    changes: list[Change] = [AddTable(ownership.BRIDGE)]
+    changes += [AddChain(ownership.BRIDGE, name, chain.hook) for name, chain in made.chains.items()]
+    changes += [AddRule(ownership.BRIDGE, name, rule) for name, chain in made.chains.items() for rule in chain.rules]
+    return transaction(changes).replace("add table", "create table", 1)
 
 
 def _table(name: TableId, table: Table) -> Iterator[str]:

@@ -5,10 +5,12 @@ open    the host forwards and answers for others, ports send back, the bridge ha
         happen, the ruleset says
 """
 
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from ipaddress import IPv4Interface
 
 from nodeagent.desired.node import Desired
+from nodeagent.state.former import Former, Setting
 from nodeagent.state.host import HostFacts, Links, Sysctl
 
 
@@ -78,6 +80,20 @@ def opening(links: Links, desired: Desired, facts: HostFacts) -> tuple[Step, ...
             if name in mine and port.bridge == facts.bridge and not port.hairpin
         ),
     )
+
+
+def formers(steps: Iterable[Step], facts: HostFacts) -> Iterator[tuple[Setting, Former]]:
+    """What these steps change, for him who sets it back. Addresses carry our label."""
+    for step in steps:
+        match step:
+            case FilterBridge():
+                yield Setting("nf_call_iptables", facts.bridge), Former("0", "1")
+            case SilencePort(port):
+                yield Setting("sysctl", f"net/ipv6/conf/{port}/disable_ipv6"), Former("0", "1")
+            case ReflectPort(port):
+                yield Setting("hairpin", port), Former("0", "1")
+            case SetSysctl(sysctl, was) if was is not None:
+                yield Setting("sysctl", sysctl.name), Former(was, sysctl.value)
 
 
 def object_of(step: Step, facts: HostFacts) -> str:
