@@ -35,6 +35,7 @@ command -v ping >/dev/null 2>&1 || need iputils-ping
 command -v dnsmasq >/dev/null 2>&1 || need dnsmasq-base
 command -v udhcpc >/dev/null 2>&1 || need udhcpc
 command -v dhclient >/dev/null 2>&1 || need isc-dhcp-client
+command -v iptables-legacy >/dev/null 2>&1 || need iptables # what others use beside us, in tests
 if [ ! -x .venv/bin/python ]; then
     "$python" -c 'import ensurepip, venv' 2>/dev/null || need python3-venv
 fi
