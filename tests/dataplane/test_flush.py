@@ -76,7 +76,7 @@ BOTH = pytest.mark.parametrize("at", ["impersonate", "node"], indirect=True)
 def at(request: pytest.FixtureRequest) -> Iterator[Place]:
     """One flat node's place, on which nothing of Verge has been yet. `node` gives the bridge the gateway's address."""
     with Lab(topology.flat(2)) as lab:
-        made = Place(lab, getattr(request, "param", "impersonate"))
+        made = Place(lab, getattr(request, "param", "impersonate"), transit=True)
         with made.cloud:
             made.node.set_sysctl("net.bridge.bridge-nf-call-iptables", 0)
             yield made

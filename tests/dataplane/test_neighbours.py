@@ -159,7 +159,7 @@ class Container:
 def at(request: pytest.FixtureRequest) -> Iterator[tuple[Place, Container]]:
     """The neighbour was there first, and nothing of Verge has been."""
     with Lab(topology.flat(2)) as lab:
-        made = Place(lab, "impersonate")
+        made = Place(lab, "impersonate", transit=True)
         container = Container(made)
         try:
             with made.cloud:

@@ -1,16 +1,16 @@
 """How an agent that remembers nothing knows what is its own.
 
 ruleset     tables `bridge verge_l2`, `arp verge` and `ip verge`, whole: whatever is in them is ours to change, nothing
-            outside is
-            but what is named `operator_…`: that is the operators', and never changed or removed by us (`desired.operators`)
+            outside is. Save what is named `operator_…`: it is the operators', and we leave it alone (`desired.operators`)
 rules       carry in their comment the hash of their text: `verge:1f2e3d4c5b6a`
 flows       the connection mark belongs to us for flows of instances; nothing else on the host may set it
 addresses   of our bridge, where the node owns the gateway's, carry the label `br0:verge`; one that was there without it is
             the operator's, and stays
-links       are never made by us; of a port that matches the pattern we set `disable_ipv6` and `hairpin`, of our bridge
-            `nf_call_iptables`; they go with the port and the bridge, and are not set back
-settings    of `desired.settings`, host-wide or of our two interfaces: the kernel remembers no author, so they are said when
-            they are set (with what was there before), and not set back
+links       but one (`verge-dhcp`, known by its name) are never made by us; of a port that matches the pattern we set
+            `disable_ipv6` and `hairpin`, of our bridge `nf_call_iptables`
+settings    those, and of `desired.settings`, host-wide or of our two interfaces: the kernel remembers no author. So they are said
+            when they are set, and what was there before is on disk (`formersettings`) for `flush` to set back
+processes   dnsmasq, known by the name of the configuration on its command line
 """
 
 from typing import Final
