@@ -76,7 +76,13 @@ async def _serve(settings: Settings) -> None:
     from nodeagent.state.host import HostFacts
 
     try:
-        facts = HostFacts(settings.bridge, settings.public_interface, settings.ports, transit=settings.transit)
+        facts = HostFacts(
+            settings.bridge,
+            settings.public_interface,
+            settings.ports,
+            transit=settings.transit,
+            self_test=settings.self_test,
+        )
     except ValueError as wrong:
         raise SettingsInvalid([str(wrong)]) from wrong
     stop = asyncio.Event()

@@ -36,9 +36,11 @@ from nodeagent.operatorrules import OperatorRules
 from nodeagent.outcome import Clock, Outcome, PlanText
 from nodeagent.plan.assignment import highest
 from nodeagent.plan.difference import HandlesUnknown
-from nodeagent.plan.plan import Plan
+from nodeagent.plan.plan import Plan, changes_structure
 from nodeagent.plan.plan import plan as make_plan
+from nodeagent.probes import Verdict
 from nodeagent.quarantine import Quarantine
+from nodeagent.selftest import SelfTest
 from nodeagent.state import generations, ownership
 from nodeagent.state.host import HostFacts, Identity, Links
 from nodeagent.state.ruleset import Observed
@@ -77,6 +79,9 @@ class Enforcement:
         self._links = HostLinks(facts)
         self._settings = HostSettings(facts, self._links, formers)
         self._handover = Handover(facts)
+        self._self_test = SelfTest(facts) if facts.self_test else None
+        self._untested = True
+        """The kernel's structure has changed since real packets last passed as they should."""
         self._believed: Observed | None = None
         self._believed_at = -1
         """The kernel's generation (of rulesets, not of policy) at which `_believed` was true."""
@@ -154,6 +159,7 @@ class Enforcement:
     def resync(self, view: View | None, *, clock_seconds: int) -> Outcome:
         """Like `apply`, after reading back everything that is ours."""
         self._believed = None
+        self._untested = True
         self._settings.doubt()
         if self.dnsmasq:
             self.dnsmasq.doubt()
@@ -193,6 +199,7 @@ class Enforcement:
             committed = self._commit(plan, behind, observed)
             clock.lap("apply")
             changes, again = changes + count(plan.changes), again + plan.judged_again
+            self._untested = self._untested or changes_structure(plan.changes)
             if committed:
                 break
         else:
@@ -206,11 +213,39 @@ class Enforcement:
             why = Failure("view", "links", cannot)
             return Outcome("rejected", (why,), {}, clock.spent_ms, changes, again, cut, taken)
         failures += (*wanted.failures, *self._operators.failures)
-        state: Literal["applied", "degraded"] = "degraded" if failures else "applied"
-        done = (*taken, *opened)
+        self._untested = self._untested or bool(taken or opened)
+        verdict = self._tested(view, failures)
+        clock.lap("verify")
+        state: Literal["applied", "degraded", "rejected"] = "degraded" if failures else "applied"
+        if verdict and verdict.state == "leaks":
+            state = "rejected"
         return Outcome(
-            state, tuple(failures), readiness, clock.spent_ms, changes, again, cut, done, notes=self._operators.notes
+            state,
+            tuple(failures),
+            readiness,
+            clock.spent_ms,
+            changes,
+            again,
+            cut,
+            (*taken, *opened),
+            notes=self._operators.notes,
+            self_test=verdict,
         )
+
+    def _tested(self, view: View | None, failures: list[Failure]) -> Verdict | None:
+        """Do real packets fare as they should? Only where that may have changed."""
+        if not self._untested or view is None or self._self_test is None:
+            return None
+        verdict = self._self_test.run()
+        self._untested = verdict.state != "passed"
+        if verdict.state in ("leaks", "loses"):
+            failures.append(Failure(f"host/{self._facts.bridge}", "self-test", verdict.reason or ""))
+        return verdict
+
+    def tidy(self) -> None:
+        """Takes down what was put up for passes, now that nobody waits for one."""
+        if self._self_test:
+            self._self_test.tidy()
 
     def plan(self, view: View | None) -> PlanText:
         """What `resync` would change now. Nothing is touched. Raises KernelRefused, OSError."""
@@ -258,6 +293,8 @@ class Enforcement:
         if self.dnsmasq:
             self.dnsmasq.close()
         self._ruleset.close()
+        if self._self_test:
+            self._self_test.close()
         self._links.close()
         self._handover.close()
 

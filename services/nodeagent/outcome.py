@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from time import perf_counter
 from typing import Literal
 
+from nodeagent.probes import Verdict
 from verge.contract.report import Failure, Readiness
 from verge.contract.view import InstanceId
 
@@ -16,13 +17,14 @@ class Outcome:
     applied   every object of it is in force
     degraded  every object is in force, or named in `failures` and closed
     rejected  nothing of it went in; what was in force before still is, and `failures` gives the kernel's reason
+              (or it went in, and real packets showed that the kernel does not enforce it: see `self_test`)
     """
 
     state: Literal["applied", "degraded", "rejected"]
     failures: tuple[Failure, ...] = ()
     instances: Mapping[InstanceId, Readiness] = field(default_factory=dict)
     timings_ms: Mapping[str, float] = field(default_factory=dict)
-    """`plan` (with observing, where that was needed), `apply`, `verify`."""
+    """`plan` (with observing, where that was needed), `apply`, `verify` (with the self-test, where one was made)."""
     changes: int = 0
     """Kernel objects added, removed or set; 0 when the kernel held it all already."""
     sessions_judged_again: int = 0
@@ -33,6 +35,13 @@ class Outcome:
     """What was set outside the ruleset, as commands, with what was there before."""
     notes: tuple[str, ...] = ()
     """What became of operators' rules, where they could not stay as they were."""
+    self_test: Verdict | None = None
+    """Of this pass; None: none was made."""
+
+    @property
+    def held_but_open(self) -> bool:
+        """The kernel holds the view, and real packets passed that must not."""
+        return self.self_test is not None and self.self_test.state == "leaks"
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,7 +16,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from typing import Final, TypeVar
 
-from nodeagent import news
+from nodeagent import news, probes
 from nodeagent.checkpoint import Checkpoint, Slot, Stored
 from nodeagent.disk import Disk
 from nodeagent.dnsmasq.server import Status
@@ -24,6 +24,7 @@ from nodeagent.drift import Notice, Suspects
 from nodeagent.enforcement import Enforcement, Outcome, PlanText
 from nodeagent.journal import Journal
 from nodeagent.kernel.watch import RulesetWatch
+from nodeagent.probes import Verdict
 from nodeagent.session import Enforced, Offered
 from nodeagent.tally import Tally
 from verge.contract.etag import At, ETag
@@ -68,6 +69,8 @@ class Passes:
         """The newest outcome that was news."""
         self.drift: tuple[Drift, ...] = ()
         """The latest few."""
+        self.self_test: Verdict | None = None
+        """The newest; None: none was made."""
         self.suspects = Suspects(watch, lambda: self._thread)
         self.tally = Tally()
         self.disk = Disk(checkpoint, journal)
@@ -160,6 +163,7 @@ class Passes:
             wanted = self.wanted
             view = wanted.view if wanted else None
             enforcement = self._kernel
+            await self._in_worker(enforcement.tidy)
             moved, ready = await self._in_worker(lambda: (enforcement.moved(), dict(enforcement.readiness(view))))
             state = self.outcome.state if self.outcome else "rejected"
             if moved and state != "rejected":
@@ -235,7 +239,11 @@ class Passes:
         finally:
             if flushed:
                 await flushed
-        if outcome.state == "rejected":
+        self._note(outcome.self_test)
+        if outcome.held_but_open:
+            # what came before would be enforced no more than this is, and may allow what this revokes
+            self.in_force = None
+        elif outcome.state == "rejected":
             # The floor is in the kernel still, unless that was emptied meanwhile (a restart, a foreign flush).
             floor = floor or self._floor
             below = await self._realise(floor.view, resync=resync) if floor and floor is not wanted else outcome
@@ -253,6 +261,14 @@ class Passes:
             fetch = {"fetch": wanted.fetch_ms} if fresh and wanted and wanted.fetch_ms is not None else {}
             self._news(fetch | dict(outcome.timings_ms))
         return outcome
+
+    def _note(self, verdict: Verdict | None) -> None:
+        """Of the self-test: said when it is another than before."""
+        if verdict is None:
+            return
+        before, self.self_test = self.self_test, verdict
+        if before is None or (before.state, before.reason) != (verdict.state, verdict.reason):
+            self._journal.say(probes.NAMES[verdict.state], reason=verdict.reason, took_ms=verdict.took_ms)
 
     async def _realise(self, view: View | None, *, resync: bool) -> Outcome:
         """One call to the kernel. A fault in our own code is an outcome too: the agent stays, and says so."""

@@ -55,6 +55,8 @@ class Settings:
     """May the host forward what concerns none of its instances?"""
     hooks: Path = Path("/etc/verge/hooks.nft")
     """The operators' rules (`nft.operatorfile`); need not exist."""
+    self_test: bool = True
+    """Is what is applied proven by packets?"""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -85,6 +87,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="leave|drop",
         help="IPv4 that this host forwards, bridged or routed, and that neither comes from nor goes to an instance of it: "
         "left alone (default), or dropped [VERGE_TRANSIT]",
+    )
+    parser.add_argument(
+        "--self-test",
+        metavar="on|off",
+        help="after a change of rules let packets of its own show that they are enforced, default on [VERGE_SELF_TEST]",
     )
 
 
@@ -122,9 +129,7 @@ def read(arguments: argparse.Namespace, environment: Mapping[str, str]) -> Setti
     if not _PORTS.fullmatch(ports):
         faults.append(f"--ports {ports!r} is not the pattern of links' names: a prefix and a star, such as vn_*")
     api = _api_address(text("api") or f"unix:{state}/agent.sock", faults)
-    deltas = text("deltas") or "on"
-    if deltas not in ("on", "off"):
-        faults.append(f"--deltas {deltas!r} is neither on nor off")
+    deltas, self_test = (_switch(option, text(option), faults) for option in ("deltas", "self_test"))
     transit = text("transit") or "leave"
     if transit not in ("leave", "drop"):
         faults.append(f"--transit {transit!r} is neither leave nor drop")
@@ -133,8 +138,26 @@ def read(arguments: argparse.Namespace, environment: Mapping[str, str]) -> Setti
     token_file = Path(token) if token else None
     hooks = Path(text("hooks") or "/etc/verge/hooks.nft")
     return Settings(
-        node, servers, token_file, Path(state), bridge, public, ports, api, deltas == "on", transit == "leave", hooks
+        node=node,
+        servers=servers,
+        token_file=token_file,
+        state_dir=Path(state),
+        bridge=bridge,
+        public_interface=public,
+        ports=ports,
+        api=api,
+        deltas=deltas,
+        transit=transit == "leave",
+        self_test=self_test,
+        hooks=hooks,
     )
+
+
+def _switch(option: str, given: str, faults: list[str]) -> bool:
+    """On unless told otherwise."""
+    if given not in ("", "on", "off"):
+        faults.append(f"--{option.replace('_', '-')} {given!r} is neither on nor off")
+    return given != "off"
 
 
 def _fault_in_url(url: str) -> str | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import ExitStack
+from dataclasses import replace
 from itertools import count
 from types import TracebackType
 from typing import Any, Self
@@ -65,7 +66,7 @@ class Node:
 class Cloud:
     """`groups` and `groups_of` (by interface) are the policy; `enforce` makes the nodes' kernels match it."""
 
-    def __init__(self, lab: Lab, vms: list[Vm], *, transit: bool = True) -> None:
+    def __init__(self, lab: Lab, vms: list[Vm], *, transit: bool = True, self_test: bool = False) -> None:
         self.lab = lab
         self.vms = list(vms)
         self.groups: dict[str, dict[str, Any]] = {}
@@ -75,7 +76,7 @@ class Cloud:
         self.elastic: dict[str, str] = {}
         """Elastic IP → interface."""
         self.gateway_mode = "router"
-        facts = facts_of(lab.topology, transit=transit)
+        facts = replace(facts_of(lab.topology, transit=transit), self_test=self_test)
         self.addresses = {host.name: str(host.addresses(facts.public_interface)[0].ip) for host in lab.nodes}
         self._open = ExitStack()
         self.nodes = {host.name: Node(host, facts) for host in lab.nodes}

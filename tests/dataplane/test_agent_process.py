@@ -26,6 +26,7 @@ class Process:
 
     def __init__(self, host, directory: Path, server: str, bridge: str = "br0") -> None:
         self.host, self.directory, self.server, self.bridge = host, directory, server, bridge
+        self.options: tuple[str, ...] = ()
         self.running = None
         (directory / "token").write_text("secret")
 
@@ -34,7 +35,7 @@ class Process:
         self.running = self.host.popen(
             *(sys.executable, "-m", "nodeagent", "run", "--node", "nc-1", "--server", server or self.server),
             *("--token-file", str(self.directory / "token"), "--state-dir", str(self.directory / "state")),
-            *("--bridge", self.bridge, "--public-interface", self.bridge),
+            *("--bridge", self.bridge, "--public-interface", self.bridge, *self.options),
             env=os.environ | {"PYTHONPATH": f"{ROOT / 'services'}:{ROOT}"},
             stdout=(self.directory / "out").open("w"),
             stderr=(self.directory / "err").open("a"),
@@ -228,3 +229,40 @@ async def test_a_bridge_that_is_missing_is_waited_for_without_ending(node):
         await server.until(lambda: server.newest["state"] == "applied")
         assert server.newest["drift"] == [], "it came; nobody took it away"
         assert node.running.poll() is None
+
+
+async def test_a_node_that_holds_a_view_and_does_not_enforce_it_does_not_say_applied(node):
+    """Somebody ahead of our rules makes of what is forbidden something that is allowed: only packets show it."""
+    async with serving(node) as server:
+        etag = await server.publish(wire(22))
+        node.start()
+        await node.ready()
+        await server.until(lambda: etag in server.applied and server.newest["state"] == "applied")
+        assert (await node.get("/v1/status"))["self_test"]["state"] == "passed"
+        node.host.nft("add table ip x\nadd chain ip x c { type filter hook prerouting priority -250; }")
+        node.host.nft("add rule ip x c udp dport set 7")
+        await server.until(lambda: server.newest["state"] == "rejected")
+        assert server.newest["applied"] is None
+        assert server.newest["attempted"] == {"etag": str(etag)}
+        [failure] = server.newest["failures"]
+        assert (failure["object"], failure["stage"]) == ("host/br0", "self-test")
+        assert "packet" in failure["reason"]
+        assert (await node.get("/v1/instances/i-00000001")).get("ready") is not True, "no VM is started on it"
+        assert (await node.get("/v1/status"))["self_test"]["state"] == "leaks"
+        node.host.nft("delete table ip x")
+        await server.until(lambda: server.newest["state"] == "applied" and server.newest["applied"])
+        assert server.newest["drift"] == []
+        async with asyncio.timeout(5):
+            while node.host.links().keys() & {"vn_~1", "vn_~2", "verge-test1", "verge-test2"}:
+                await asyncio.sleep(0.05)
+
+
+async def test_without_a_self_test_nothing_of_it_is_there(node):
+    async with serving(node) as server:
+        etag = await server.publish(wire(22))
+        node.options = ("--self-test", "off")
+        node.start()
+        await node.ready()
+        await server.until(lambda: etag in server.applied)
+        assert (await node.get("/v1/status"))["self_test"]["state"] == "off"
+        assert "169.254.67.71" not in ours(node)

@@ -57,6 +57,8 @@ class _Collected(Collector):
             age.add_metric([], status.view_age_s)
         yield age
         yield _one_of("verge_agent_state", "1 for the state of enforcement.", "state", wire.STATES, status.state)
+        test = status.self_test.state
+        yield _one_of("verge_agent_self_test", "1 for what packets showed.", "result", wire.SELF_TESTS, test)
         instances = GaugeMetricFamily("verge_agent_instances", "Instances by readiness.", labels=["readiness"])
         counts = Counter(status.instances.values())
         for readiness in get_args(wire.Readiness):

@@ -47,9 +47,18 @@ def status_of(agent: Agent) -> wire.Status:
         timings_ms=dict(told.timings_ms) if told else {},
         checkpoint_problem=passes.disk.problem,
         dhcp=wire.Dhcp(**asdict(passes.dhcp)) if passes.dhcp else None,
+        self_test=_self_test(agent),
         generation=passes.generation,
         drift=[wire.Drift(**one.to_wire()) for one in passes.drift],
     )
+
+
+def _self_test(agent: Agent) -> wire.SelfTest:
+    verdict = agent.passes.self_test
+    if verdict is None:
+        state: Any = "not-made" if agent.settings.self_test else "off"
+        return wire.SelfTest(state=state, reason=None, at=None, took_ms=None)
+    return wire.SelfTest(state=verdict.state, reason=verdict.reason, at=verdict.at.isoformat(), took_ms=verdict.took_ms)
 
 
 def _version(etag: ETag | None) -> wire.Version | None:

@@ -8,6 +8,7 @@ from nodeagent.session import Standing
 
 State = Literal["starting", "closed", "applied", "degraded", "rejected", "pinned"]
 STATES: tuple[str, ...] = get_args(State)
+SELF_TESTS: tuple[str, ...] = ("off", "not-made", "passed", "leaks", "loses", "unable")
 Readiness = Literal["ready", "waiting-for-interface", "quarantined"]
 
 
@@ -64,6 +65,15 @@ class Dhcp(BaseModel):
     problem: str | None
 
 
+class SelfTest(BaseModel):
+    state: Literal["off", "not-made", "passed", "leaks", "loses", "unable"]
+    """`leaks`: something passed that must not. `loses`: what is allowed did not pass. `unable`: it could not be made, so
+    nothing is known. `not-made`: nothing was applied yet."""
+    reason: str | None
+    at: str | None
+    took_ms: float | None
+
+
 class Status(BaseModel):
     node: str
     agent: Agent
@@ -88,6 +98,8 @@ class Status(BaseModel):
     checkpoint_problem: str | None
     dhcp: Dhcp | None
     """None: before the first pass."""
+    self_test: SelfTest
+    """The newest packets that were to show that the kernel enforces."""
     generation: int
     drift: list[Drift]
     """What others changed and this agent repaired, the latest few."""

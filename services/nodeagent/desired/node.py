@@ -14,7 +14,7 @@ from nodeagent.desired.judgement import Manners
 from nodeagent.desired.memo import Memo
 from nodeagent.desired.parts import NOTHING, LeftOut
 from nodeagent.desired.translation import Translations
-from nodeagent.state import ownership
+from nodeagent.state import ownership, scratch
 from nodeagent.state.host import HostFacts, Identity, Sysctl
 from nodeagent.state.rule import KeyType
 from nodeagent.state.ruleset import Chain, Ruleset, Set, Span, Table
@@ -105,6 +105,10 @@ def _desired(whole: View, facts: HostFacts, identity: Identity, memo: Memo, left
     made: dict[GroupId, GroupObjects] = {
         name: memo.of(groups.objects, (name,), group, allow_same) for name, group in sorted(view.groups.items())
     }
+    tested = scratch.instances(facts.ports) if facts.self_test else ()
+    made |= {
+        one.id: memo.of(groups.objects, (one.id,), one, not tested) for one in scratch.group(facts.ports) if tested
+    }
     failures += [Failure(f"groups/{name}", "ruleset", fault) for name, one in made.items() for fault in one.faults]
 
     bound = elastic.bindings(view, sorted_.enforced, identity)
@@ -115,7 +119,7 @@ def _desired(whole: View, facts: HostFacts, identity: Identity, memo: Memo, left
     hop = resolution.resolution(view, ranges)
 
     sets: dict[str, Set] = {
-        **memo.of(_address_sets, (), enforced, sorted_.closed, _instance_ranges(view), hop.gateway),
+        **memo.of(_address_sets, (), (*enforced, *tested), sorted_.closed, _instance_ranges(view), hop.gateway),
         **memo.of(elastic.sets, (), bound, ranges),
     }
     chains: dict[str, Chain] = {
@@ -139,9 +143,13 @@ def _desired(whole: View, facts: HostFacts, identity: Identity, memo: Memo, left
         chains.update(memo.of(judgement.instance_chains, (vm.id,), vm, known, egress))
         placed.append((vm, egress is not None))
 
+    for port in tested:
+        chains.update(memo.of(judgement.instance_chains, (port.id,), port, port.groups, None))
+        placed.append((port, False))
+
     maps = {**memo.of(judgement.maps, (), tuple(placed)), **memo.of(elastic.maps, (), bound)}
     closed, here = tuple(sorted(sorted_.closed)), bound.here
-    ports: Table = memo.of(antispoof.table, (), facts, identity, hop, enforced, closed)
+    ports: Table = memo.of(antispoof.table, (), facts, identity, hop, (*enforced, *tested), closed)
     return Desired(
         ruleset={
             ownership.ARP: memo.of(resolution.arp_table, (), facts, identity, hop, here),

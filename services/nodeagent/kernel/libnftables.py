@@ -43,12 +43,6 @@ class Libnftables:
         self._run(transaction, 0)
         self._forget()
 
-    def tables(self) -> set[TableId]:
-        listed = self._list("tables", _JSON)
-        return {
-            TableId(body["family"], body["name"]) for entry in listed for kind, body in entry.items() if kind == "table"
-        }
-
     def listing(self, tables: set[TableId]) -> dict[str, Any]:
         """libnftables-json(5) of these tables, those that are gone left out."""
         entries: list[Any] = []

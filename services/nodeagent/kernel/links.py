@@ -27,7 +27,7 @@ class HostLinks:
 
     def read(self) -> Links:
         """Without settings, which `sysctls` reads."""
-        found = self._table.read()
+        found = {name: link for name, link in self._table.read().items() if not self._facts.is_scratch(name)}
         names = {link.ifindex: name for name, link in found.items()}
         bridge = found.get(self._facts.bridge)
         ports = {

@@ -25,6 +25,8 @@ _NEWADDR, _DELADDR, _GETADDR = 20, 21, 22
 _CREATE, _EXCL = 0x400, 0x200
 _GETGEN: Final = 10 << 8 | 16  # NFNL_SUBSYS_NFTABLES, NFT_MSG_GETGEN
 _GEN_ID: Final = 1
+_GETTABLE: Final = 10 << 8 | 1  # NFT_MSG_GETTABLE
+_TABLE_NAME, _TABLE_FLAGS, _DORMANT = 1, 2, 1
 _GETRULE: Final = 10 << 8 | 7  # NFT_MSG_GETRULE
 _RULE_TABLE, _RULE_CHAIN, _RULE_HANDLE, _RULE_USERDATA = 1, 2, 3, 7
 _COMMENT: Final = 0  # NFTNL_UDATA_RULE_COMMENT: type and length in an octet each, then text that ends in a zero
@@ -150,6 +152,14 @@ class Nftables:
         for body in self._netlink.ask(_GETGEN, 0, b"\0\0\0\0"):
             return int.from_bytes(attributes(body, 4)[_GEN_ID], "big")
         raise KernelRefused("no generation in the answer")
+
+    def tables(self) -> Iterator[tuple[int, str, bool]]:
+        """Family, name, and whether it is dormant (its chains are entered by no packet). libnftables 1.0.6 writes something
+        that is no JSON as soon as any table has a flag."""
+        for body in self._netlink.ask(_GETTABLE, _DUMP, b"\0\0\0\0"):
+            found = attributes(body, 4)
+            flags = int.from_bytes(found.get(_TABLE_FLAGS, b""), "big")
+            yield body[0], _text(found[_TABLE_NAME]), bool(flags & _DORMANT)
 
     def rules(self, family: int, table: str) -> Iterator[Rule]:
         """Of one table, in the order of each chain; none where there is no such table."""

@@ -35,9 +35,11 @@ class KernelRuleset:
         """What is ours, and the generation it was read at. Raises KernelRefused if others keep changing things."""
         for _ in range(_ATTEMPTS):
             before = self.generation()
-            listing = self._nft.listing(self._ours())
+            ours = self._ours()
+            asleep = {table for table, dormant in ours.items() if dormant}
+            listing = self._nft.listing(set(ours) - asleep)
             if self.generation() == before:
-                return observed(listing), before
+                return {**observed(listing), **dict.fromkeys(asleep, SeenTable(dormant=True))}, before
         raise KernelRefused("the ruleset changes faster than it can be read")
 
     def with_handles(self, known: Observed) -> Observed:
@@ -82,7 +84,7 @@ class KernelRuleset:
         self._nft.commit(commands)
 
     def text(self) -> str:
-        return self._nft.text(self._ours())
+        return self._nft.text(set(self._ours()))
 
     def text_of(self, objects: Mapping[TableId, Iterable[str]]) -> str:
         """These (`chain <name>`), as nft loads them again. Raises KernelRefused."""
@@ -95,8 +97,12 @@ class KernelRuleset:
         inner = [line for what in objects for line in self._nft.object_text(table, what).splitlines()[1:-1]]
         return "\n".join([f"table {table} {{", *inner, "}", ""])
 
-    def _ours(self) -> set[TableId]:
-        return self._nft.tables() & set(TABLES)
+    def _ours(self) -> dict[TableId, bool]:
+        """Those that are there, and whether each is dormant."""
+        names = {(_FAMILIES[table.family], table.name): table for table in TABLES}
+        return {
+            names[family, name]: dormant for family, name, dormant in self._fast.tables() if (family, name) in names
+        }
 
 
 def _referents_first(what: str) -> tuple[bool, bool, str]:

@@ -100,7 +100,9 @@ def settle(found: Difference, sets: Mapping[str, Set], maps: Mapping[str, Map]) 
 
 
 def _same_shapes(seen: SeenTable, table: Table) -> bool:
-    """Objects that exist cannot change their shape."""
+    """Objects that exist cannot change their shape, and a table that sleeps is not woken piece by piece."""
+    if seen.dormant:
+        return False
     for name, wanted in table.sets.items():
         is_set = seen.sets.get(name)
         if (

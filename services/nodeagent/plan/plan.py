@@ -10,7 +10,7 @@ A crash between any two steps leaves less open than either state, and the next p
 from dataclasses import dataclass
 
 from nodeagent.desired.node import Desired
-from nodeagent.nft.changes import Change
+from nodeagent.nft.changes import AddElements, AddMappings, Change, DeleteElements, DeleteMappings
 from nodeagent.plan import withdrawn
 from nodeagent.plan.assignment import assign
 from nodeagent.plan.difference import Difference, difference, settle
@@ -38,6 +38,11 @@ class Plan:
 
     def __bool__(self) -> bool:
         return bool(self.links or self.changes)
+
+
+def changes_structure(changes: tuple[Change, ...]) -> bool:
+    """More than elements: tables, sets, chains or rules?"""
+    return not all(isinstance(one, AddElements | DeleteElements | AddMappings | DeleteMappings) for one in changes)
 
 
 def plan(observed: Observed, links: Links, desired: Desired, next_generation: int) -> Plan:

@@ -5,6 +5,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from ipaddress import IPv4Address, IPv4Interface
 
+from nodeagent.state import scratch
+
 _PATTERN = re.compile(r"[A-Za-z0-9_.-]{1,14}\*")
 
 
@@ -28,6 +30,8 @@ class HostFacts:
     gateway_mac: str = "02:76:65:72:67:65"
     """By which instances know their gateway and elastic IPs, on every node: one that has moved keeps its neighbour entries.
     Locally administered; no interface has it."""
+    self_test: bool = False
+    """Are there scratch ports in the ruleset, for packets that show that it is enforced?"""
 
     def __post_init__(self) -> None:
         if not _PATTERN.fullmatch(self.ports):
@@ -48,6 +52,10 @@ class HostFacts:
     def is_port(self, name: str) -> bool:
         """Does the kernel's wildcard match this name? (`vn_*` matches `vn_` too.)"""
         return name.startswith(self.ports[:-1])
+
+    def is_scratch(self, name: str) -> bool:
+        """Is it a port of the self-test?"""
+        return any(name == port.name for port in scratch.pair(self.ports) or ())
 
 
 @dataclass(frozen=True, slots=True)

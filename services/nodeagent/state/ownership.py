@@ -6,7 +6,8 @@ rules       carry in their comment the hash of their text: `verge:1f2e3d4c5b6a`
 flows       the connection mark belongs to us for flows of instances; nothing else on the host may set it
 addresses   of our bridge, where the node owns the gateway's, carry the label `br0:verge`; one that was there without it is
             the operator's, and stays
-links       but one (`verge-dhcp`, known by its name) are never made by us; of a port that matches the pattern we set
+links       are never made by us, but those known by their names: `verge-dhcp`, and the self-test's, which are there for a second
+            (`state.scratch`); of a port that matches the pattern we set
             `disable_ipv6` and `hairpin`, of our bridge `nf_call_iptables`
 settings    those, and of `desired.settings`, host-wide or of our two interfaces: the kernel remembers no author. So they are said
             when they are set, and what was there before is on disk (`formersettings`) for `flush` to set back

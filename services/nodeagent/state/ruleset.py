@@ -107,6 +107,8 @@ class SeenTable:
     operators: frozenset[str] = frozenset()
     """What operators keep in our table, as `chain <name>`: whatever is named so, but for the empty chains that we make for
     them."""
+    dormant: bool = False
+    """It is there, and no packet enters it (nft(8), `flags dormant`)."""
 
 
 Observed = Mapping[TableId, SeenTable]

@@ -113,3 +113,13 @@ def test_each_bad_value_is_named(option, value, said):
     assert len(found) == 1
     assert option in found[0]
     assert said in found[0]
+
+
+@pytest.mark.parametrize("name", ["deltas", "self_test"])
+def test_switches_are_on_unless_told_otherwise(name):
+    option, variable = "--" + name.replace("_", "-"), f"VERGE_{name.upper()}"
+    assert getattr(settings(FULL), name) is True
+    assert getattr(settings([*FULL, option, "off"]), name) is False
+    assert getattr(settings(FULL, **{variable: "off"}), name) is False
+    assert getattr(settings([*FULL, option, "on"], **{variable: "off"}), name) is True
+    assert faults([*FULL, option, "maybe"]) == [f"{option} 'maybe' is neither on nor off"]
