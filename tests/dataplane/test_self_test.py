@@ -7,6 +7,7 @@ import struct
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
@@ -164,9 +165,9 @@ def test_a_kernel_that_says_yes_and_leaves_out_a_rule(
 ) -> None:
     truly = node.enforcement._ruleset.commit
 
-    def lying(changes: tuple[Change, ...]) -> int:
+    def lying(changes: tuple[Change, ...], *more: Any, **others: Any) -> int:
         kept = (one for one in changes if not (isinstance(one, AddRule) and (one.table, one.chain) == (table, chain)))
-        return truly(tuple(kept))
+        return truly(tuple(kept), *more, **others)
 
     monkeypatch.setattr(node.enforcement._ruleset, "commit", lying)
     outcome = node.apply(cloud.view("nc-1"))
