@@ -74,6 +74,7 @@ async def _serve(settings: Settings) -> None:
     from nodeagent.operatorrules import OperatorRules
     from nodeagent.state import ownership
     from nodeagent.state.host import HostFacts
+    from verge.supervisor import notify
 
     try:
         facts = HostFacts(
@@ -106,9 +107,11 @@ async def _serve(settings: Settings) -> None:
         api = Api(agent, listener)
         await api.started()
         print(f"verge-nodeagent ready {name_of(settings.api, listener)}", flush=True)
+        notify("READY=1")
         try:
             await agent.run(stop)
         finally:
+            notify("STOPPING=1")
             await api.close()
     finally:
         agent.passes.close()

@@ -17,6 +17,7 @@ from nodeagent.kernel.watch import RulesetWatch
 from nodeagent.passes import Passes
 from nodeagent.session import Current, Enforced, Offered, Retry, Session, Unreachable
 from nodeagent.settings import Settings
+from verge.supervisor import notify
 
 if TYPE_CHECKING:
     from nodeagent.viewclient import ViewClient
@@ -101,11 +102,13 @@ class Agent:
 
     async def look(self) -> None:
         """Each second, and at once when somebody has touched our tables: drift, ports that came or went, a rejected view's
-        next attempt. As long as looking took it is not done again: whoever fights with us gets half of one processor."""
+        next attempt. As long as looking took it is not done again: whoever fights with us gets half of one processor. Who
+        watches over the agent hears of each look: one that hangs is an agent that hangs."""
         said = None
         while True:
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self.passes.suspects.stirred.wait(), 1)
+            notify("WATCHDOG=1")
             problem, began = None, time.monotonic()
             try:
                 await self.passes.look(began)

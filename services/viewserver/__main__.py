@@ -12,6 +12,7 @@ from types import FrameType
 
 import uvicorn
 
+from verge.supervisor import notify
 from viewserver.app import Application, create_routes, running
 from viewserver.credentials import KeyMismatch
 from viewserver.settings import Settings
@@ -126,6 +127,7 @@ class _Uvicorn(uvicorn.Server):
         await super().startup(sockets=sockets)
         for bound in sockets or []:
             print(f"verge-viewserver ready {_address(bound)}", flush=True)
+        notify("READY=1")
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         self._loop.call_soon_threadsafe(self._drain)
@@ -133,6 +135,7 @@ class _Uvicorn(uvicorn.Server):
         self._captured_signals.clear()  # handled: the process ends by returning, with exit code 0
 
     def _drain(self) -> None:
+        notify("STOPPING=1")
         replica = self.application.server.replica
         replica.views.close()
         replica.progress.close()
