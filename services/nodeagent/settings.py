@@ -122,6 +122,8 @@ def read(arguments: argparse.Namespace, environment: Mapping[str, str]) -> Setti
     state = text("state_dir")
     if not state:
         faults.append("--state-dir (or VERGE_STATE_DIR) is missing: a directory for the last view and the socket")
+    elif not state.isprintable():
+        faults.append(f"--state-dir {state!r} has a character that cannot be printed")
     token = text("token_file")
     if servers and not token:
         faults.append("--token-file (or VERGE_TOKEN_FILE) is missing: the file with this node's bearer token")

@@ -15,9 +15,10 @@ class StateDir:
     """The state directory, held by this process alone (flock) until it ends, however it ends."""
 
     def __init__(self, path: Path) -> None:
-        """Makes the directory if need be. Raises SettingsInvalid when it cannot be used, or another agent does."""
+        """Makes the directory if need be, such that others may pass (dnsmasq runs as another user) but not look. Raises
+        SettingsInvalid when it cannot be used, or another agent does."""
         try:
-            path.mkdir(mode=0o700, parents=True, exist_ok=True)
+            path.mkdir(mode=0o711, parents=True, exist_ok=True)
             self._lock = os.open(path / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         except OSError as failed:
             raise SettingsInvalid([f"--state-dir {path} is not writable: {failed.strerror}"]) from failed

@@ -19,9 +19,16 @@ case $1 in
 deconfig) ip address flush dev $interface; ip link set $interface up ;;
 bound | renew)
     ip address replace $ip/$mask brd + dev $interface
-    ip route replace default via $router dev $interface ;;
+    if [ -z "$staticroutes" ]; then ip route replace default via $router dev $interface; fi
+    routes=$staticroutes ;;
 esac
-echo "EVENT $1|$(env | grep -E '^(ip|subnet|router|serverid|lease|dns|domain|hostname|broadcast|mtu)=' | tr '\\n' '|')"
+told=$(env | grep -E '^(ip|subnet|router|serverid|lease|dns|domain|hostname|broadcast|mtu|staticroutes)=' | tr '\\n' '|')
+set -- $1 $routes
+while [ -n "$2" ]; do
+    ip route replace $2 via $3 dev $interface
+    event=$1; shift 3; set -- $event $*
+done
+echo "EVENT $1|$told"
 """
 
 _DHCLIENT = """\
@@ -29,14 +36,25 @@ _DHCLIENT = """\
 case $reason in
 BOUND | RENEW | REBIND | REBOOT)
     ip address replace $new_ip_address/$new_subnet_mask broadcast $new_broadcast_address dev $interface
-    ip route replace default via $new_routers dev $interface ;;
+    set -- $new_rfc3442
+    if [ -z "$1" ]; then ip route replace default via $new_routers dev $interface; fi
+    while [ -n "$1" ]; do  # of the network only as many octets are told as its length needs
+        case $1 in
+        0) network=default; shift ;;
+        32) network=$2.$3.$4.$5; shift 5 ;;
+        *) exit 1 ;;
+        esac
+        ip route replace $network via $1.$2.$3.$4 dev $interface
+        shift 4
+    done ;;
 PREINIT) ip link set $interface up ;;
 esac
 echo "EVENT $reason|$(env | grep '^new_' | sed 's/^new_//' | tr '\\n' '|')"
 """
 
 _REQUEST = """\
-request subnet-mask, broadcast-address, routers, domain-name, domain-name-servers, host-name, interface-mtu;
+option rfc3442 code 121 = array of unsigned integer 8;
+request subnet-mask, broadcast-address, routers, domain-name, domain-name-servers, host-name, interface-mtu, rfc3442;
 timeout 5;
 """
 
@@ -60,24 +78,9 @@ class Client:
         self.said = ""
 
     @classmethod
-    def udhcpc(cls, host: Host, directory: Path) -> Self:
-        options = [
-            "-f",
-            "-t",
-            "20",
-            "-T",
-            "1",
-            "-A",
-            "1",
-            "-O",
-            "mtu",
-            "-O",
-            "broadcast",
-            "-O",
-            "hostname",
-            "-O",
-            "domain",
-        ]
+    def udhcpc(cls, host: Host, directory: Path, *more: str) -> Self:
+        asked = [word for name in ("mtu", "broadcast", "hostname", "domain", "staticroutes") for word in ("-O", name)]
+        options = ["-f", "-t", "20", "-T", "1", "-A", "1", *asked, *more]
         return cls(host, directory, _UDHCPC, "udhcpc", "-i", "eth0", "-s", "{script}", *options)
 
     @classmethod

@@ -5,43 +5,29 @@ from __future__ import annotations
 import os
 import shutil
 import signal
-import subprocess
-import sys
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from lab import frames
-from lab.build import Lab, Vm
+from lab.build import Lab
 from lab.frames import Frame
 from lab.topology import FIRST_VM, GATEWAY
 from lab.wire import capture, send_frame
-from nodeagent.desired.dhcp import IDENTIFIER
+from nodeagent.desired.reserved import IDENTIFIER
 from nodeagent.dnsmasq import process
 from nodeagent.dnsmasq.server import Dnsmasq
 from nodeagent.kernel.identifier import LINK
 from tests.dataplane.clients import Client, forget_address
 from tests.dataplane.cloud import Cloud
-from tests.unit.nodeagent.wires import group
 
 NEW = FIRST_VM + 40
 
 
 @pytest.fixture
-def cloud(flat: Lab, vms: list[Vm], tmp_path: Path) -> Iterator[Cloud]:
-    """DHCP on nc-1 and nc-2; the VMs have forgotten their addresses."""
-    with Cloud(flat, vms) as cloud:
-        cloud.groups = {"sg-a": group()}
-        cloud.groups_of = {vm.interface: ["sg-a"] for vm in vms}
-        cloud.network = {"mtu": 1450}
-        for name in ("nc-1", "nc-2"):
-            cloud.nodes[name].enforcement.dnsmasq = Dnsmasq(tmp_path / name, "br0")
-        cloud.enforce()
-        for vm in vms:
-            forget_address(vm.host)
-        yield cloud
+def cloud(dhcp_cloud: Cloud) -> Cloud:
+    return dhcp_cloud
 
 
 def server(cloud: Cloud, node: str = "nc-1") -> Dnsmasq:
@@ -75,6 +61,9 @@ def test_udhcpc_is_told_everything(cloud: Cloud, tmp_path: Path) -> None:
             "mtu": "1450",
             "lease": "86400",
             "serverid": str(IDENTIFIER),
+            "staticroutes": " ".join(
+                f"{to} {GATEWAY}" for to in (f"{IDENTIFIER}/32", "169.254.169.254/32", "0.0.0.0/0")
+            ),
         }
     assert [str(address) for address in vm.host.addresses("eth0")] == [f"{vm.ip}/16"]
 
@@ -94,6 +83,7 @@ def test_dhclient_is_told_everything(cloud: Cloud, tmp_path: Path) -> None:
         "interface_mtu": "1450",
         "dhcp_lease_time": "86400",
         "dhcp_server_identifier": str(IDENTIFIER),
+        "rfc3442": "32 169 254 67 67 10 111 0 1 32 169 254 169 254 10 111 0 1 0 10 111 0 1",
     }
     assert {name: lease.get(name) for name in told} == told
 
@@ -224,80 +214,7 @@ def test_an_instance_that_moved_renews_where_it_is(cloud: Cloud, flat: Lab, tmp_
     assert (lease["ip"], lease["serverid"]) == (str(vm.ip), str(IDENTIFIER))
 
 
-# -- strangers and impostors
-
-
-@pytest.mark.parametrize("where", ["clc", "a port of no instance", "another MAC"])
-def test_a_stranger_gets_no_answer(cloud: Cloud, flat: Lab, tmp_path: Path, where: str) -> None:
-    if where == "clc":
-        host = flat["clc"]
-    elif where == "another MAC":
-        host = cloud.vms[0].host
-        host.ip("link set eth0 down", "link set eth0 address d0:0d:00:00:00:77", "link set eth0 up")
-    else:
-        host = flat.plug("nc-1", interface="vn_i-nobody", mac="d0:0d:00:00:00:77", ip=NEW).host
-    with capture(host, "eth0", is_answer) as seen:
-        tried = ["udhcpc", "-i", "eth0", "-n", "-q", "-f", "-t", "2", "-T", "1", "-s", "/bin/true"]
-        process_ = host.popen(*tried, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        assert process_.wait(15) != 0
-        assert not seen.frames
-
-
-def test_a_vm_that_answers_as_a_server_harms_nobody(cloud: Cloud, flat: Lab, tmp_path: Path) -> None:
-    victim, rogue = cloud.vms[:2]
-    rogue.host.ip(f"address add {rogue.ip}/16 dev eth0")
-    answering = rogue.host.popen(
-        *("dnsmasq", "--keep-in-foreground", "--port=0", "--interface=eth0", "--bind-interfaces", "--pid-file="),
-        *("--user=", "--group=", "--dhcp-authoritative", f"--dhcp-range={NEW},{NEW + 9}", "--no-ping"),
-        f"--dhcp-leasefile={tmp_path / 'rogue'}",
-        stderr=subprocess.DEVNULL,
-    )
-    try:
-        with capture(victim.host, "eth0", is_answer) as seen, capture(flat["nc-1"], "up0", is_dhcp) as uplink:
-            with Client.udhcpc(victim.host, tmp_path / "client") as client:
-                assert client.event("bound")["ip"] == str(victim.ip)
-            assert seen.frames
-            assert {frame.src_mac for frame in seen.frames} == {flat["nc-1"].mac("br0")}
-            assert not uplink.frames
-        offer = frames.dhcp(2, victim.mac, from_server=True, yours=NEW)
-        datagram = frames.udp(rogue.ip, "255.255.255.255", 67, 68, offer)
-        packet = frames.ipv4(rogue.ip, "255.255.255.255", frames.UDP, datagram)
-        with capture(victim.host, "eth0", is_answer) as seen:
-            send_frame(rogue.host, "eth0", frames.ethernet(frames.BROADCAST, rogue.mac, frames.IPV4, packet))
-            with Client.udhcpc(victim.host, tmp_path / "client") as client:  # sent later, answered: the offer was lost
-                client.event("bound")
-            assert {frame.src_mac for frame in seen.frames} == {flat["nc-1"].mac("br0")}
-    finally:
-        answering.kill()
-        answering.wait(10)
-
-
 # -- when it fails
-
-
-_HOLD = "import socket, sys; s = socket.socket(2, 2); s.bind(('', 67)); print('held', flush=True); sys.stdin.read()"
-
-
-def test_a_taken_port_is_reported_with_who_has_it(cloud: Cloud, tmp_path: Path) -> None:
-    node, view = cloud.nodes["nc-1"], cloud.view("nc-1")
-    server(cloud).close()
-    with node.host.entered():
-        holder = subprocess.Popen([sys.executable, "-c", _HOLD], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
-    try:
-        assert holder.stdout.readline() == b"held\n"
-        outcome = node.resync(view)
-        assert outcome.state == "degraded"
-        (failure,) = outcome.failures
-        assert (failure.object, failure.stage) == ("host/dnsmasq", "dhcp")
-        name = Path(f"/proc/{holder.pid}/comm").read_text().strip()
-        assert f"UDP port 67 is taken by {name} (pid {holder.pid})" in failure.reason
-        assert set(outcome.instances.values()) == {"ready"}, "rules do not wait for DHCP"
-        assert server(cloud).status.state == "failed"
-    finally:
-        holder.communicate()
-    assert node.apply(view).state == "applied"
-    with Client.udhcpc(cloud.vms[0].host, tmp_path / "client") as client:
-        client.event("bound")
 
 
 def test_without_dnsmasq_the_remedy_is_named(cloud: Cloud, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -356,30 +273,30 @@ def test_a_new_zone_takes_a_new_process(cloud: Cloud) -> None:
 # -- after a crash
 
 
-def test_one_that_was_left_behind_is_taken_over(cloud: Cloud, tmp_path: Path) -> None:
+def test_one_that_was_left_behind_is_taken_over(cloud: Cloud, tmp_path: Path, public_directory: Path) -> None:
     """As after kill -9 of the agent: it serves meanwhile, and the next agent finds it, tells it what it missed, and starts
     no second one."""
     node, vm = cloud.nodes["nc-1"], cloud.vms[0]
     left = server(cloud)
     with Client.udhcpc(vm.host, tmp_path / "client") as client:
         client.event("bound")
-        node.enforcement.dnsmasq = taken_over = Dnsmasq(tmp_path / "nc-1", "br0")
-        (tmp_path / "nc-1" / "hosts" / str(cloud.vms[1].ip)).unlink()  # it died before it could tell
+        node.enforcement.dnsmasq = taken_over = Dnsmasq(public_directory / "nc-1", "br0")
+        (public_directory / "nc-1" / "hosts" / str(cloud.vms[1].ip)).unlink()  # it died before it could tell
         cloud.vms.pop(1)
         assert node.resync(cloud.view("nc-1")).state == "applied"
         assert (taken_over.status.pid, taken_over.status.starts) == (left.status.pid, 0)
         with node.host.entered():
-            assert [found.pid for found in process.found(tmp_path / "nc-1")] == [left.status.pid]
+            assert [found.pid for found in process.found(public_directory / "nc-1")] == [left.status.pid]
         client.renew()
         client.event("renew")
     taken_over.close()
     assert not left._running.alive()
 
 
-def test_leftovers_of_another_configuration_are_ended(cloud: Cloud, tmp_path: Path) -> None:
+def test_leftovers_of_another_configuration_are_ended(cloud: Cloud, public_directory: Path) -> None:
     node = cloud.nodes["nc-1"]
     left = server(cloud)
-    node.enforcement.dnsmasq = Dnsmasq(tmp_path / "nc-1", "br0")
+    node.enforcement.dnsmasq = Dnsmasq(public_directory / "nc-1", "br0")
     view = cloud.view("nc-1")
     view = replace(view, zone=replace(view.zone, subnet=type(view.zone.subnet)("10.111.0.0/17")))
     assert node.apply(view).state == "applied"

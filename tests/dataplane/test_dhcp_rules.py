@@ -12,7 +12,7 @@ from lab.frames import UDP, Frame, ethernet, ipv4
 from lab.probes import expect
 from lab.topology import GATEWAY, OUTSIDE
 from lab.wire import capture, send_frame
-from nodeagent.desired.dhcp import IDENTIFIER
+from nodeagent.desired.reserved import IDENTIFIER
 from nodeagent.dnsmasq.server import Dnsmasq
 from tests.dataplane.clients import Client, forget_address
 from tests.dataplane.place import EVERYWHERE, named, place

@@ -60,6 +60,8 @@ class Dhcp(BaseModel):
     """Of dnsmasq."""
     hosts: int
     """Instances that get an address when they ask."""
+    user: str | None
+    """That dnsmasq runs as."""
     starts: int
     """How often this agent has started dnsmasq; taking over a running one is none."""
     problem: str | None

@@ -12,14 +12,13 @@ instance's address.
 Instances may resolve each other across the bridge; whom else, says `resolution`. Multicast and broadcast to instances other
 than their own ARP is dropped.
 
-DHCP: a request reaches this host and nobody else, whether its instance has an address already or not, and only this host's
-answers reach an instance, also those to everyone. What the host does not answer is lost.
+DHCP is an instance's with this host, whether it has an address already or not: `dhcprules`.
 """
 
 from collections.abc import Iterable
 from typing import Final
 
-from nodeagent.desired import operators, resolution
+from nodeagent.desired import dhcprules, operators, resolution
 from nodeagent.desired.resolution import Resolution
 from nodeagent.state.host import HostFacts, Identity
 from nodeagent.state.rule import ACCEPT, DROP, Field, Goto, Jump, KeyType, Rule, Write, differs, equals, rule, within
@@ -29,9 +28,6 @@ from verge.contract.view import ViewInstance
 
 _RARP: Final = "0x8035"  # RFC 903
 _RARP_REQUEST: Final = 3
-_DHCP_SERVER: Final = 67
-_DHCP_CLIENT: Final = 68
-_EVERYONE: Final = 0xFFFF_FFFF
 
 PREROUTING = Hook("prerouting", -300)  # before br_netfilter
 FORWARD = Hook("forward", -300)
@@ -73,8 +69,7 @@ def table(
                     DROP,
                 ),
                 *resolution.forward(facts, identity, found),
-                rule(ports[0], equals(Field.UDP_DPORT, _DHCP_SERVER), DROP),
-                rule(ports[1], equals(Field.UDP_SPORT, _DHCP_SERVER), DROP),
+                *dhcprules.forward(facts),
             ),
             FORWARD,
         ),
@@ -82,6 +77,7 @@ def table(
         **operators.of_frames(facts.ports),
         **resolution.bridge_chains(facts, found),
         **_from_vm(facts, identity, found),
+        **dhcprules.from_vm(instances, _FROM_ITS_MAC),
         "from_vm_rarp_mac": Chain((*(_rarp(vm) for vm in instances), rule(DROP))),
         **_to_vm(facts, found),
     }
@@ -124,29 +120,13 @@ def _from_vm(facts: HostFacts, identity: Identity, found: Resolution) -> dict[st
                 rule(_ARP, Goto("from_vm_arp")),
                 rule(equals(Field.ETHER_TYPE, _RARP), Goto("from_vm_rarp")),
                 _NOT_IP,
-                rule(equals(Field.UDP_SPORT, _DHCP_SERVER), DROP),
+                rule(equals(Field.UDP_SPORT, dhcprules.SERVER), DROP),
+                rule(equals(Field.UDP_DPORT, dhcprules.SERVER), Goto("from_vm_dhcp")),
                 rule(within("identity4", Field.IIFNAME, Field.ETHER_SADDR, Field.IP_SADDR), Goto("from_vm_ip")),
-                # RFC 2131: a client without an address asks everyone
-                rule(
-                    _FROM_ITS_MAC,
-                    equals(Field.IP_SADDR, 0),
-                    equals(Field.IP_DADDR, _EVERYONE),
-                    equals(Field.UDP_SPORT, _DHCP_CLIENT),
-                    equals(Field.UDP_DPORT, _DHCP_SERVER),
-                    ACCEPT,
-                ),
                 rule(DROP),
             )
         ),
-        "from_vm_ip": Chain(
-            (
-                to_host,
-                # a lease is renewed with this host, whoever is between
-                rule(equals(Field.UDP_DPORT, _DHCP_SERVER), Jump("to_host")),
-                *resolution.short_cut(found),
-                rule(ACCEPT),
-            )
-        ),
+        "from_vm_ip": Chain((to_host, *resolution.short_cut(found), rule(ACCEPT))),
         "from_vm_arp": Chain((rule(_FROM_ITS_MAC, Goto("from_vm_arp_mac")), rule(DROP))),
         "from_vm_arp_mac": Chain(
             (
@@ -184,14 +164,7 @@ def _to_vm(facts: HostFacts, found: Resolution) -> dict[str, Chain]:
                 rule(_ARP, Goto("to_vm_arp")),
                 _NOT_IP,
                 rule(within("own4", Field.OIFNAME, Field.IP_DADDR), ACCEPT),
-                # from this host: others' was dropped in forward
-                rule(
-                    equals(Field.IP_DADDR, _EVERYONE),
-                    equals(Field.UDP_SPORT, _DHCP_SERVER),
-                    equals(Field.UDP_DPORT, _DHCP_CLIENT),
-                    within("vm_ports", Field.OIFNAME),
-                    ACCEPT,
-                ),
+                dhcprules.to_vm(),
                 rule(DROP),
             )
         ),

@@ -1,10 +1,14 @@
 """View → what instances are told by DHCP (RFC 2131): who has which address, and the options that go with it.
 
 EDGE gave a lease of a day, netmask, broadcast, domain, DNS servers and the zone's gateway, to instances of this node and
-to nobody else. Verge gives the same, and a host name and the MTU where the network has one.
+to nobody else. Verge gives the same, and a host name, the MTU where the network has one, and routes.
 
-The server calls itself by one address on every node (`IDENTIFIER`), so that a client that was moved renews with the node it
-is on now: a client sends its renewals there, and each node keeps for itself what its ports send to UDP port 67.
+The server calls itself by one address on every node (`reserved.IDENTIFIER`), so that a client that was moved renews with
+the node it is on now: a client sends its renewals there, and each node keeps for itself what its ports send to UDP port 67.
+
+A guest may believe that link-local addresses are on its own link (RFC 3927; many route 169.254.0.0/16 there). So it is
+told routes to the two that are not: else its renewals and the metadata service would hang on this node answering ARP for
+them, which it does in some gateway modes only.
 """
 
 import re
@@ -14,22 +18,17 @@ from typing import Final
 
 from nodeagent.desired import instances as sorting
 from nodeagent.desired.parts import NOTHING, LeftOut, closed_instances
+from nodeagent.desired.reserved import IDENTIFIER, METADATA
 from nodeagent.state.host import HostFacts
 from nodeagent.state.leases import Host
 from verge.contract.report import Failure
 from verge.contract.view import View
 
-IDENTIFIER: Final = IPv4Address("169.254.67.67")
-"""The server identifier (option 54) everywhere.
-
-Not the gateway's address, which a real router may own: dnsmasq can only be what an interface of its host is, and a host
-that holds its own router's address, even unrouted and on a link that is down, takes the router's packets for forged ones
-and is cut off from it (tried). A client reaches this one by its default route, or, where it believes that
-link-local addresses are on its own link, fails to, and renews by broadcast later (RFC 2131, 4.4.5).
-"""
-
 LEASE_S: Final = 86_400
 """As EDGE: renewed after half a day, so a network whose servers are away for a night loses no address."""
+
+DNS_SERVERS: Final = 60
+"""As many as a line of dnsmasq holds (1,024 octets); three more would fit the option."""
 
 _DOMAIN: Final = re.compile(
     r"(?=.{1,253}\Z)[A-Za-z0-9]([A-Za-z0-9-]*[A-Za-z0-9])?(\.[A-Za-z0-9]([A-Za-z0-9-]*[A-Za-z0-9])?)*"
@@ -51,6 +50,11 @@ class Dhcp:
     """None: the client keeps what its interface has."""
     failures: tuple[Failure, ...] = ()
 
+    @property
+    def routes(self) -> tuple[IPv4Network, ...]:
+        """All by way of `router`. Who takes these heeds no other default route (RFC 3442), so it is among them."""
+        return (IPv4Network(IDENTIFIER), IPv4Network(METADATA), IPv4Network("0.0.0.0/0"))
+
 
 def dhcp(view: View, facts: HostFacts, left_out: LeftOut = NOTHING) -> Dhcp:
     """A quarantined instance gets no address: its port is closed anyhow."""
@@ -68,11 +72,15 @@ def dhcp(view: View, facts: HostFacts, left_out: LeftOut = NOTHING) -> Dhcp:
     if domain is not None and not _DOMAIN.fullmatch(domain):
         failures.append(Failure("network", "dhcp", f"{domain!r} is no domain name: instances are told none"))
         domain = None
+    servers = view.network.dns_servers
+    if len(servers) > DNS_SERVERS:
+        why = f"{len(servers)} DNS servers: instances are told the first {DNS_SERVERS}, no more can be told"
+        failures.append(Failure("network", "dhcp", why))
     return Dhcp(
         hosts=tuple(sorted(hosts, key=lambda host: host.address)),
         subnet=view.zone.subnet,
         router=view.zone.gateway,
-        dns_servers=view.network.dns_servers,
+        dns_servers=servers[:DNS_SERVERS],
         domain=domain,
         mtu=view.network.mtu,
         failures=tuple(failures),

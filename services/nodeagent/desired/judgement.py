@@ -24,7 +24,7 @@ from dataclasses import dataclass
 from nodeagent.desired import elastic, operators
 from nodeagent.desired.groups import EGRESS, INGRESS, chain_of
 from nodeagent.desired.names import token
-from nodeagent.desired.resolution import METADATA
+from nodeagent.desired.reserved import METADATA
 from nodeagent.state import generations
 from nodeagent.state.rule import (
     ACCEPT,

@@ -22,8 +22,9 @@ from dataclasses import dataclass
 from ipaddress import IPv4Address
 from typing import Final
 
-from nodeagent.desired.dhcp import IDENTIFIER
+from nodeagent.desired import dhcprules
 from nodeagent.desired.elastic import joined
+from nodeagent.desired.reserved import IDENTIFIER, METADATA
 from nodeagent.state.host import HostFacts, Identity
 from nodeagent.state.rule import (
     ACCEPT,
@@ -43,8 +44,6 @@ from nodeagent.state.rule import (
 from nodeagent.state.ruleset import Chain, Element, Hook, Set, Span, Table
 from verge.contract.members import Members
 from verge.contract.view import GatewayMode, View, ViewInstance
-
-METADATA: Final = IPv4Address("169.254.169.254")
 
 INPUT = Hook("input", -300)
 OUTPUT = Hook("output", -300)
@@ -122,13 +121,21 @@ def bridge_chains(facts: HostFacts, found: Resolution) -> dict[str, Chain]:
     by_router = within("gateway4", Field.ARP_SADDR_IP), for_instances
     return {
         "input": Chain(
-            (rule(_ARP, ports, Goto("vm_asks")), rule(_ARP, within("uplinks", Field.IIFNAME), Goto("others_ask"))),
+            (
+                rule(_ARP, ports, Goto("vm_asks")),
+                rule(_ARP, within("uplinks", Field.IIFNAME), Goto("others_ask")),
+                dhcprules.to_host(),
+            ),
             INPUT,
         ),
         # every node has the gateway's address, or speaks for it: none tells the others
         "output": Chain(
-            _when(
-                routed, rule(differs(Field.OIFNAME, facts.ports), _ARP, within("gateway4", Field.ARP_SADDR_IP), DROP)
+            (
+                *_when(
+                    routed,
+                    rule(differs(Field.OIFNAME, facts.ports), _ARP, within("gateway4", Field.ARP_SADDR_IP), DROP),
+                ),
+                dhcprules.from_host(facts),
             ),
             OUTPUT,
         ),

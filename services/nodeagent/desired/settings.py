@@ -2,7 +2,7 @@
 
 from ipaddress import IPv4Interface
 
-from nodeagent.desired.resolution import METADATA
+from nodeagent.desired.reserved import METADATA
 from nodeagent.state.host import HostFacts, Sysctl
 from verge.contract.view import View
 

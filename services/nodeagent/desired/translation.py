@@ -12,8 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from nodeagent.desired import elastic
-from nodeagent.desired.dhcp import IDENTIFIER
-from nodeagent.desired.resolution import METADATA
+from nodeagent.desired.reserved import IDENTIFIER, METADATA
 from nodeagent.state.rule import (
     ACCEPT,
     Field,

@@ -6,9 +6,12 @@ I/O: files below the agent's state directory, one process, a datagram to it, and
     text       what stands in the files, and the one packet we send (pure)
     files      written by rename, so that dnsmasq never reads half of one
     process    started, found again after a kill -9 of the agent, told to read again, ended
+    account    whom it runs as
+    sharing    who else answers on its port, or would
     server     all of that in the order of a pass
 
     DnsmasqFailed       no DHCP now; the text says why and what to do
+    └─ PortTaken        somebody has the port
 """
 
 

@@ -24,7 +24,11 @@ _OPTION: Final = "--conf-file="
 _NAME: Final = re.compile(r"dnsmasq-[0-9a-f]{16}\.conf")
 _STARTED: Final = "started, version"
 _START_S, _END_S = 5.0, 5.0
-_PORT: Final = 67
+PORT: Final = 67
+
+
+class PortTaken(DnsmasqFailed):
+    """By somebody who does not share it."""
 
 
 @dataclass(slots=True)
@@ -71,14 +75,15 @@ class Running:
         self._handle = -1
 
 
-def start(configuration: Path, log: Path) -> Running:
+def start(configuration: Path, log: Path, user: str = "") -> Running:
     """Ready for requests when this returns. In a session of its own: what a terminal sends is for the agent, which ends it
-    in order. It keeps the agent's user: in a user namespace there is no other. Raises DnsmasqFailed, OSError."""
+    in order. `user` as `account` chose it. Raises DnsmasqFailed, OSError."""
     program = shutil.which("dnsmasq", path=f"{os.environ.get('PATH', os.defpath)}:/usr/local/sbin:/usr/sbin:/sbin")
     if program is None:
         raise DnsmasqFailed("dnsmasq is not installed, so no instance gets an address: apt install dnsmasq-base")
-    arguments = ("--keep-in-foreground", "--log-facility=-", "--pid-file=", "--user=", "--group=")
-    with log.open("wb") as said:
+    arguments = ("--keep-in-foreground", "--log-facility=-", "--pid-file=", f"--user={user}", "--group=")
+    log.unlink(missing_ok=True)
+    with log.open("ab") as said:
         child = subprocess.Popen(  # noqa: S603 - every word of it is ours
             [program, *arguments, f"{_OPTION}{configuration}"],
             cwd="/",
@@ -91,7 +96,7 @@ def start(configuration: Path, log: Path) -> Running:
     deadline = time.monotonic() + _START_S
     while _STARTED not in log.read_text(errors="replace"):
         if not running.alive():
-            raise DnsmasqFailed(_why(log))
+            raise _why(log)
         if time.monotonic() > deadline:
             running.end()
             raise DnsmasqFailed(f"dnsmasq did not start within {_START_S:.0f} s: {_last_line(log)}")
@@ -130,12 +135,14 @@ def _configuration(pid: str, directory: Path | None, namespace: int) -> Path | N
     return None
 
 
-def _why(log: Path) -> str:
+def _why(log: Path) -> DnsmasqFailed:
     said = _last_line(log)
     if "in use" not in said:
-        return f"dnsmasq does not start: {said}"
-    culprits = ", ".join(dict.fromkeys(map(str, holders(_PORT)))) or "somebody who has just let go of it"
-    return f"UDP port {_PORT} is taken by {culprits}: end it, or keep it off this host; no instance gets an address"
+        return DnsmasqFailed(f"dnsmasq does not start: {said}")
+    culprits = ", ".join(dict.fromkeys(map(str, holders(PORT)))) or "somebody who has just let go of it"
+    return PortTaken(
+        f"UDP port {PORT} is taken by {culprits}: end it, or keep it off this host; no instance gets an address"
+    )
 
 
 def _last_line(log: Path) -> str:

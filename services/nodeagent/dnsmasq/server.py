@@ -4,7 +4,9 @@
     hosts that are new or changed           hosts that are gone; process up; read again; leases given back
 
 A crash between any two lines leaves hosts too many, whose ports are closed, never too few. DHCP that fails blocks no
-rules: it is reported, and tried again with the next pass.
+rules: it is reported, and tried again with the next pass, or as soon as whoever had the port let go of it.
+
+An instance that comes costs a file, one that goes a signal and its lease; nothing is forked, and dnsmasq stays.
 """
 
 import socket
@@ -14,15 +16,16 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final, Literal
 
-from nodeagent.desired.dhcp import IDENTIFIER, Dhcp
-from nodeagent.dnsmasq import DnsmasqFailed, process, text
+from nodeagent.desired.dhcp import Dhcp
+from nodeagent.desired.reserved import IDENTIFIER
+from nodeagent.dnsmasq import DnsmasqFailed, account, process, text
 from nodeagent.dnsmasq.files import Files
-from nodeagent.dnsmasq.process import Running
+from nodeagent.dnsmasq.process import PORT, PortTaken, Running
+from nodeagent.dnsmasq.sharing import Sharing
 from nodeagent.kernel import KernelRefused, identifier
 from nodeagent.state.leases import Lease, stale
 from verge.contract.report import Failure
 
-_SERVER_PORT: Final = 67
 _RELEASE_S: Final = 0.3
 _ATTEMPTS: Final = 3
 
@@ -33,10 +36,13 @@ class Status:
 
     state: Literal["idle", "serving", "failed"] = "idle"
     pid: int | None = None
+    user: str | None = None
+    """That it runs as."""
     hosts: int = 0
     starts: int = 0
     """By this agent; taking over a running one is none."""
     problem: str | None = None
+    """While it serves: somebody else may, too."""
 
 
 class Dnsmasq:
@@ -51,8 +57,13 @@ class Dnsmasq:
         self._running: Running | None = None
         self._links = (0, 0)
         """Those that it was started with."""
+        self._sharing = Sharing(bridge)
+        self._shared: str | None = None
+        """With whom, and so a problem."""
         self._untold = False
         """Something changed in the files that dnsmasq learns by SIGHUP only."""
+        self._owing = True
+        """There may be leases of those who are gone."""
         self._admission_failed: str | None = None
         self._unadmitted: tuple[Failure, ...] = ()
         """Instances whose own files could not be written: they get no lease."""
@@ -76,6 +87,7 @@ class Dnsmasq:
             self._admission_failed = f"{failed.strerror} ({failed.filename})"
         else:
             self._untold = self._untold or different
+            self._owing = self._owing or different
 
     def serve(self, wanted: Dhcp) -> tuple[Failure, ...]:
         """After the ruleset: whoever is gone is forgotten. Collects what went wrong."""
@@ -85,19 +97,28 @@ class Dnsmasq:
                 self._serve(wanted)
         except (DnsmasqFailed, KernelRefused) as failed:
             problem = str(failed)
+            if isinstance(failed, PortTaken):
+                self._sharing.taken()
         except OSError as failed:
             problem = f"{failed.strerror or failed} ({failed.filename or 'dnsmasq'})"
         self._done = None if problem or self._unadmitted else wanted
         self._note(wanted, problem)
-        why = (Failure("host/dnsmasq", "dhcp", problem),) if problem else ()
+        found = "; ".join(filter(None, (problem, self._shared)))
+        why = (Failure("host/dnsmasq", "dhcp", found),) if found else ()
         return (*wanted.failures, *self._unadmitted, *why)
 
     def doubt(self) -> None:
         """The next pass looks at every file and process."""
         self._done = None
+        self._owing = True
+        self._files.doubt()
 
     def ailing(self) -> bool:
-        """Did what worked after the last `serve` stop to work? Cheap: call it each second, and `serve` if True."""
+        """Did what worked after the last `serve` stop to work, or what stood against it go away? Cheap: call it each second,
+        and `serve` if True."""
+        self._files.shorten_log()
+        if self._sharing.changed():
+            return True
         return self._running is not None and not (
             self._running.alive() and identifier.held(IDENTIFIER) and identifier.links(self._bridge) == self._links
         )
@@ -109,10 +130,12 @@ class Dnsmasq:
             self._running = None
 
     def _serve(self, wanted: Dhcp) -> None:
-        self._untold = self._files.retain(host.address for host in wanted.hosts) or self._untold
+        if self._files.retain(host.address for host in wanted.hosts):
+            self._untold = self._owing = True
         if not wanted.hosts:
             self._keep(None)
-            self._untold = False
+            self._sharing.forget()
+            self._shared, self._untold = None, False
             return
         identifier.hold(IDENTIFIER)
         self._links = identifier.links(self._bridge)
@@ -120,15 +143,29 @@ class Dnsmasq:
             raise DnsmasqFailed(f"there is no bridge {self._bridge} to answer on: make it, or name another (--bridge)")
         configured = text.configuration(wanted.subnet, self._bridge, self._links, self._files.directory)
         configuration = self._files.configuration(configured)
+        before = self._running
         self._keep(configuration)
         if self._running is None:
-            self._files.forget_leases()
-            self._running = process.start(configuration, self._files.log)
-            self.status = replace(self.status, starts=self.status.starts + 1)
+            self._start(configuration, wanted)
         elif self._untold:
             self._running.read_again()
         self._untold = False
-        self._give_back(wanted)
+        assert self._running
+        if self._running is not before or self._sharing.changed():
+            self._shared = self._sharing.mind(self._running.pid)
+        if self._owing:
+            self._give_back(wanted)
+            self._owing = False
+
+    def _start(self, configuration: Path, wanted: Dhcp) -> None:
+        """Clients that renew lose nothing: it finds their leases, and takes their word for those it does not know."""
+        self._files.keep_leases(wanted.hosts)
+        user, why_not = account.choose(self._files.directory)
+        if why_not:
+            self._say("dhcp-as-agent", reason=why_not)
+        self._shared = None
+        self._running = process.start(configuration, self._files.log, user)
+        self.status = replace(self.status, starts=self.status.starts + 1)
 
     def _keep(self, configuration: Path | None) -> None:
         """End every dnsmasq of ours but one with this configuration. One that was found may have missed what the agent
@@ -160,9 +197,11 @@ class Dnsmasq:
         pid = self._running.pid if self._running else None
         before = self.status
         state: Literal["idle", "serving", "failed"] = "failed" if problem else "serving" if pid else "idle"
-        self.status = replace(before, state=state, pid=pid, hosts=len(wanted.hosts), problem=problem)
+        problem = "; ".join(filter(None, (problem, self._shared))) or None
+        user = before.user if pid == before.pid else account.of(pid) if pid else None
+        self.status = replace(before, state=state, pid=pid, user=user, hosts=len(wanted.hosts), problem=problem)
         if (before.state, before.pid, before.problem) != (state, pid, problem):
-            self._say(f"dhcp-{state}", pid=pid, hosts=len(wanted.hosts), reason=problem)
+            self._say(f"dhcp-{state}", pid=pid, user=user, hosts=len(wanted.hosts), reason=problem)
 
 
 def _release(leases: tuple[Lease, ...]) -> None:
@@ -170,4 +209,4 @@ def _release(leases: tuple[Lease, ...]) -> None:
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sending:
         sending.setsockopt(socket.SOL_SOCKET, socket.SO_BINDTODEVICE, identifier.LINK.encode())
         for lease in leases:
-            sending.sendto(text.release(lease), (str(IDENTIFIER), _SERVER_PORT))
+            sending.sendto(text.release(lease), (str(IDENTIFIER), PORT))

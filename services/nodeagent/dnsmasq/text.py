@@ -10,7 +10,9 @@ from ipaddress import IPv4Address, IPv4Network
 from pathlib import Path
 from typing import Final
 
-from nodeagent.desired.dhcp import IDENTIFIER, LEASE_S, Dhcp
+from nodeagent.desired.dhcp import LEASE_S, Dhcp
+from nodeagent.desired.reserved import IDENTIFIER
+from nodeagent.dnsmasq import DnsmasqFailed
 from nodeagent.kernel.identifier import LINK
 from nodeagent.state.leases import Host, Lease
 
@@ -35,9 +37,9 @@ bind-dynamic
 bridge-interface={LINK},{bridge}
 shared-network={LINK},{subnet.network_address}
 dhcp-range={subnet.network_address},static,{subnet.netmask},{subnet.broadcast_address},{LEASE_S}
-dhcp-hostsdir={directory / "hosts"}
-dhcp-optsfile={directory / "options"}
-dhcp-leasefile={directory / "leases"}
+dhcp-hostsdir={_quoted(directory / "hosts")}
+dhcp-optsfile={_quoted(directory / "options")}
+dhcp-leasefile={_quoted(directory / "leases")}
 dhcp-lease-max=65536
 # a stranger is not even refused: in a flat network he may be another server's client
 dhcp-ignore=tag:!known
@@ -51,14 +53,24 @@ quiet-dhcp
 """
 
 
+def _quoted(path: Path) -> str:
+    """Within quotes nothing but these two has a meaning. Raises DnsmasqFailed for what a line cannot hold."""
+    text = str(path)
+    if not text.isprintable():
+        raise DnsmasqFailed(f"{text!r} has a character that dnsmasq cannot be told: name another state directory")
+    return '"' + text.replace("\\", "\\\\").replace('"', '\\"') + '"'
+
+
 def configuration_name(text: str) -> str:
     """The command line names the file, and so tells which configuration a process was started with."""
     return f"dnsmasq-{sha256(text.encode()).hexdigest()[:16]}.conf"
 
 
 def options(wanted: Dhcp) -> str:
-    """Netmask, broadcast, lease time and host name come with the subnet and the host."""
-    lines = [f"option:router,{wanted.router}"]
+    """Netmask, broadcast, lease time and host name come with the subnet and the host. Routes twice: RFC 3442's option, and
+    the one that older Windows asks for."""
+    routes = ",".join(f"{network},{wanted.router}" for network in wanted.routes)
+    lines = [f"option:router,{wanted.router}", f"option:classless-static-route,{routes}", f"249,{routes}"]
     if wanted.dns_servers:
         lines.append("option:dns-server," + ",".join(map(str, wanted.dns_servers)))
     if wanted.domain:

@@ -29,9 +29,9 @@ _IFF_UP: Final = 1
 _ATTRIBUTE = struct.Struct("=HH")
 
 
-def hold(address: IPv4Address) -> None:
+def hold(wanted: IPv4Address) -> None:
     """Whatever of it is missing is made. Raises KernelRefused, OSError."""
-    if held(address):
+    if held(wanted):
         return
     netlink = Netlink(_NETLINK_ROUTE)
     try:
@@ -42,7 +42,7 @@ def hold(address: IPv4Address) -> None:
         index = socket.if_nametoindex(LINK)
         _order(netlink, _NEWLINK, 0, struct.pack("=BxHiII", 0, 0, index, _IFF_UP, _IFF_UP))
         to = struct.pack("=BBBBI", socket.AF_INET, 32, 0, _SCOPE_HOST, index)
-        both = _attribute(_LOCAL, address.packed) + _attribute(_ADDRESS, address.packed)
+        both = _attribute(_LOCAL, wanted.packed) + _attribute(_ADDRESS, wanted.packed)
         _order(netlink, _NEWADDR, _CREATE | _REPLACE, to + both)
     finally:
         netlink.close()
@@ -68,14 +68,18 @@ def release() -> None:
         netlink.close()
 
 
-def held(address: IPv4Address) -> bool:
-    """Two microseconds. netdevice(7)."""
+def held(wanted: IPv4Address) -> bool:
+    return address(LINK) == wanted
+
+
+def address(link: str) -> IPv4Address | None:
+    """The first of a link. Two microseconds. netdevice(7)."""
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as asking:
         try:
-            answer = fcntl.ioctl(asking, _SIOCGIFADDR, struct.pack("16s24x", LINK.encode()))
+            answer = fcntl.ioctl(asking, _SIOCGIFADDR, struct.pack("16s24x", link.encode()))
         except OSError:
-            return False  # no such link, or no address on it
-    return answer[20:24] == address.packed
+            return None  # no such link, or no address on it
+    return IPv4Address(answer[20:24])
 
 
 def links(bridge: str) -> tuple[int, int]:

@@ -48,6 +48,8 @@ class Field(Enum):
     RARP_OPERATION = ("@nh,48,16", KeyType.RAW)
     RARP_SENDER = ("@nh,64,48", KeyType.RAW)
     RARP_TARGET = ("@nh,144,48", KeyType.RAW)
+    DHCP_SIADDR = ("@th,224,32", KeyType.RAW)
+    DHCP_CHADDR = ("@th,288,48", KeyType.RAW)
     IP_SADDR = ("ip saddr", KeyType.IPV4)
     IP_DADDR = ("ip daddr", KeyType.IPV4)
     L4PROTO = ("meta l4proto", KeyType.PROTOCOL)

@@ -5,15 +5,20 @@ from __future__ import annotations
 from ipaddress import IPv4Address, IPv4Network
 from pathlib import Path
 
-from nodeagent.desired.dhcp import IDENTIFIER, dhcp
-from nodeagent.dnsmasq import text
+import pytest
+
+from nodeagent.desired.dhcp import dhcp
+from nodeagent.desired.reserved import IDENTIFIER
+from nodeagent.dnsmasq import DnsmasqFailed, text
 from nodeagent.dnsmasq.files import Files
 from nodeagent.state.host import HostFacts
-from nodeagent.state.leases import Host, Lease, parse, stale
+from nodeagent.state.leases import Host, Lease, entitled, parse, stale
 from tests.unit.nodeagent.wires import instance, view, wire
 from verge.contract.view import View
 
 FACTS = HostFacts("br0", "br0")
+_TO = "169.254.67.67/32,10.111.0.1,169.254.169.254/32,10.111.0.1,0.0.0.0/0,10.111.0.1"
+ROUTES = f"option:router,10.111.0.1\noption:classless-static-route,{_TO}\n249,{_TO}\n"
 ONE = Host(IPv4Address("10.111.101.1"), "d0:0d:00:00:00:01", "ip-10-111-101-1")
 
 
@@ -29,16 +34,13 @@ def test_options_are_the_zones_and_the_networks() -> None:
     wanted = dhcp(view({"i-1": instance(1)}, dns_servers=servers, mtu=1450), FACTS)
     assert wanted.subnet == IPv4Network("10.111.0.0/16")
     assert text.options(wanted) == (
-        "option:router,10.111.0.1\n"
-        "option:dns-server,10.111.0.2,10.111.0.3\n"
-        "option:domain-name,cloud.internal\n"
-        "option:mtu,1450\n"
+        f"{ROUTES}option:dns-server,10.111.0.2,10.111.0.3\noption:domain-name,cloud.internal\noption:mtu,1450\n"
     )
 
 
 def test_without_mtu_domain_or_servers_nothing_is_said_of_them() -> None:
     wanted = dhcp(view({"i-1": instance(1)}, dns_servers=[], dns_domain=""), FACTS)
-    assert text.options(wanted) == "option:router,10.111.0.1\n"
+    assert text.options(wanted) == ROUTES
     assert not wanted.failures
 
 
@@ -106,3 +108,51 @@ def test_files_say_when_dnsmasq_must_forget_something(tmp_path: Path) -> None:
     assert not list((tmp_path / "dhcp/hosts").iterdir())
     assert files.options("a\n")
     assert not files.options("a\n")
+
+
+def test_the_lease_file_is_left_to_those_who_are_entitled() -> None:
+    mine = "1800000000 d0:0d:00:00:00:01 10.111.101.1 ip-10-111-101-1 *\n"
+    others = "1800000000 d0:0d:00:00:00:02 10.111.101.2 * *\n1800000000 d0:0d:00:00:00:02 10.111.101.1 * *\n"
+    assert entitled(others + mine + "duid 00:01\n1800000000 d0:0d", [ONE]) == mine
+
+
+def test_one_host_more_touches_its_own_file_only(tmp_path: Path) -> None:
+    files = Files(tmp_path / "dhcp")
+    two = Host(IPv4Address("10.111.101.2"), "d0:0d:00:00:00:02", "ip-10-111-101-2")
+    files.admit([ONE])
+    mine = tmp_path / "dhcp/hosts/10.111.101.1"
+    mine.write_text("other")
+    assert files.admit([ONE, two]) == (False, {}), "what it wrote it does not read"
+    assert mine.read_text() == "other"
+    files.doubt()
+    (tmp_path / "dhcp/hosts/x").write_text("no address")
+    assert files.admit([ONE, two]) == (True, {})
+    assert mine.read_text() == text.host(ONE)
+    assert sorted(path.name for path in (tmp_path / "dhcp/hosts").iterdir()) == ["10.111.101.1", "10.111.101.2"]
+
+
+def test_what_dnsmasq_says_is_bounded(tmp_path: Path) -> None:
+    files = Files(tmp_path)
+    with files.log.open("ab", buffering=0) as said:
+        said.write(b"x" * (1 << 18))
+        files.shorten_log()
+        assert files.log.stat().st_size == 1 << 18
+        said.write(b"y")
+        files.shorten_log()
+        said.write(b"z")
+    assert files.log.read_bytes() == b"z"
+
+
+def test_paths_are_quoted_or_refused() -> None:
+    written = text.configuration(IPv4Network("10.111.0.0/16"), "br0", (3, 9), Path('/a, "b"\\c # d'))
+    assert 'dhcp-leasefile="/a, \\"b\\"\\\\c # d/leases"\n' in written
+    with pytest.raises(DnsmasqFailed, match="state directory"):
+        text.configuration(IPv4Network("10.111.0.0/16"), "br0", (3, 9), Path("/a\nport=53"))
+
+
+def test_more_dns_servers_than_can_be_told_are_named() -> None:
+    servers = [f"192.168.100.{number}" for number in range(100, 161)]
+    wanted = dhcp(view({"i-1": instance(1)}, dns_servers=servers), FACTS)
+    assert [str(one) for one in wanted.dns_servers] == servers[:60]
+    assert max(map(len, text.options(wanted).splitlines())) < 1024
+    assert [failure.object for failure in wanted.failures] == ["network"]
