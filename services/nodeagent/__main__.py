@@ -1,20 +1,29 @@
-"""`verge-nodeagent run | flush | closed-ruleset | openapi`. Exit codes: 0 stopped in order or done, 2 cannot start as told (each
-fault on its own line)."""
+"""`verge-nodeagent run | preflight | flush | closed-ruleset | openapi`. Exit codes: 0 stopped in order or done, 2 cannot start
+as told (each fault on its own line); of the preflight also 1, when something is failing."""
 
 import argparse
 import asyncio
 import os
 import signal
 import sys
+from typing import TYPE_CHECKING
 
 from nodeagent import flushing
 from nodeagent.settings import Settings, SettingsInvalid, add_arguments, read
+
+if TYPE_CHECKING:
+    from nodeagent.state.host import HostFacts
 
 
 def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="verge-nodeagent", description="Makes this node's kernel match its view.")
     commands = parser.add_subparsers(dest="command", required=True)
     add_arguments(commands.add_parser("run", help="run the agent until SIGTERM or SIGINT"))
+    looking = commands.add_parser(
+        "preflight", help="is this host fit to be a node? Exits with 1 when something is failing; warnings leave 0"
+    )
+    add_arguments(looking)
+    looking.add_argument("--json", action="store_true", help="as JSON instead of a table")
     commands.add_parser("openapi", help="print the local API's OpenAPI description")
     leaving = commands.add_parser("flush", help="take off this host what is Verge's, and nothing else; offline")
     closing = commands.add_parser(
@@ -31,6 +40,8 @@ def main(arguments: list[str] | None = None) -> int:
         case "closed-ruleset":
             return flushing.closed_ruleset(given.ports, print)
     try:
+        if given.command == "preflight":
+            return _preflight(read(given, os.environ, to_run=False), as_json=given.json)
         return _run(read(given, os.environ))
     except SettingsInvalid as invalid:
         for fault in invalid.faults:
@@ -45,6 +56,28 @@ def _openapi() -> int:
 
     print(json.dumps(make_app().openapi(), indent=2, sort_keys=True))
     return 0
+
+
+def _preflight(settings: Settings, *, as_json: bool) -> int:
+    from nodeagent.preflight.command import run
+
+    return run(settings, _host_facts(settings), as_json=as_json)
+
+
+def _host_facts(settings: Settings) -> "HostFacts":
+    """Raises SettingsInvalid."""
+    from nodeagent.state.host import HostFacts
+
+    try:
+        return HostFacts(
+            settings.bridge,
+            settings.public_interface,
+            settings.ports,
+            transit=settings.transit,
+            self_test=settings.self_test,
+        )
+    except ValueError as wrong:
+        raise SettingsInvalid([str(wrong)]) from wrong
 
 
 def _run(settings: Settings) -> int:
@@ -72,20 +105,11 @@ async def _serve(settings: Settings) -> None:
     from nodeagent.journal import Journal
     from nodeagent.kernel.watch import RulesetWatch
     from nodeagent.operatorrules import OperatorRules
+    from nodeagent.preflight.preflight import Preflight
     from nodeagent.state import ownership
-    from nodeagent.state.host import HostFacts
     from verge.supervisor import notify
 
-    try:
-        facts = HostFacts(
-            settings.bridge,
-            settings.public_interface,
-            settings.ports,
-            transit=settings.transit,
-            self_test=settings.self_test,
-        )
-    except ValueError as wrong:
-        raise SettingsInvalid([str(wrong)]) from wrong
+    facts = _host_facts(settings)
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
@@ -99,6 +123,7 @@ async def _serve(settings: Settings) -> None:
             facts, last_generation=generation, dnsmasq=dnsmasq, operators=operators, formers=formers
         ),
         RulesetWatch(ownership.TABLES),
+        Preflight(facts, settings.servers),
     )
     try:
         await agent.start()

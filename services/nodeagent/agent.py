@@ -15,6 +15,7 @@ from nodeagent.enforcement import Enforcement
 from nodeagent.journal import Journal
 from nodeagent.kernel.watch import RulesetWatch
 from nodeagent.passes import Passes
+from nodeagent.preflight.preflight import Preflight
 from nodeagent.session import Current, Enforced, Offered, Retry, Session, Unreachable
 from nodeagent.settings import Settings
 from verge.supervisor import notify
@@ -22,6 +23,8 @@ from verge.supervisor import notify
 if TYPE_CHECKING:
     from nodeagent.viewclient import ViewClient
 
+_FIRST_S, _AGAIN_S, _EXAMINE_S = 1.0, 30.0, 300.0
+"""Until the first preflight, after a pass that failed, and in peace."""
 _dice = random.SystemRandom().random
 
 
@@ -51,7 +54,7 @@ class Agent:
     async def run(self, stop: asyncio.Event) -> None:
         """After `start()`: until `stop`. What is in the kernel stays in force."""
         async with asyncio.TaskGroup() as group:
-            tasks = [group.create_task(self.look())]
+            tasks = [group.create_task(self.look()), group.create_task(self.examine())]
             if self.client:
                 tasks += [group.create_task(self.follow(self.client)), group.create_task(self.report(self.client))]
             await stop.wait()
@@ -119,12 +122,34 @@ class Agent:
                 self.journal.say("look-failed" if problem else "look-succeeded", reason=problem)
             await asyncio.sleep(min(time.monotonic() - began, 1.0))
 
+    async def examine(self) -> None:
+        """The whole preflight: behind the first view, every few minutes, and after a pass that failed."""
+        said = None
+        pause = _FIRST_S
+        while True:
+            await asyncio.sleep(pause)
+            problem = None
+            try:
+                await self.passes.examine()
+            except Exception as failed:  # a fault of ours is no reason to stop enforcing
+                problem = repr(failed)
+            if problem != said:
+                said = problem
+                self.journal.say("preflight-failed" if problem else "preflight-succeeded", reason=problem)
+            outcome = self.passes.outcome
+            pause = _AGAIN_S if outcome and outcome.state == "rejected" else _EXAMINE_S
+
     def say_standing(self, server: str) -> None:
         seen = str(self.session.seen) if self.session.seen else None
         self.journal.say(f"server-{self.session.standing}", server=server, revision=seen, reason=self.session.problem)
 
 
-def assemble(settings: Settings, make: Callable[[int], Enforcement], watch: RulesetWatch | None = None) -> Agent:
+def assemble(
+    settings: Settings,
+    make: Callable[[int], Enforcement],
+    watch: RulesetWatch | None = None,
+    preflight: Preflight | None = None,
+) -> Agent:
     """Every part in its place, nothing started."""
     journal = Journal(settings.node)
     session = Session(
@@ -140,5 +165,5 @@ def assemble(settings: Settings, make: Callable[[int], Enforcement], watch: Rule
         session.enforced(came)
         news.set()
 
-    passes = Passes(make, Checkpoint(settings.state_dir, settings.node), journal, tell, watch)
+    passes = Passes(make, Checkpoint(settings.state_dir, settings.node), journal, tell, watch, preflight)
     return Agent(settings, journal, passes, session, news)

@@ -6,7 +6,7 @@ from nodeagent.journal import Value
 from nodeagent.outcome import Outcome
 from nodeagent.session import Enforced
 from verge.contract.etag import ETag
-from verge.contract.report import Drift, Failure, State
+from verge.contract.report import Check, Drift, Failure, State
 
 
 def enforced(
@@ -18,6 +18,7 @@ def enforced(
     disk_problem: str | None,
     timings_ms: Mapping[str, float],
     drift: tuple[Drift, ...] = (),
+    preflight: tuple[Check, ...] = (),
 ) -> Enforced:
     """For the server. Under a pinned view nothing that it knows is in force, and what it wants is named as attempted."""
     state: State = "pinned" if pinned else outcome.state
@@ -35,6 +36,7 @@ def enforced(
         timings_ms={stage: round(spent, 3) for stage, spent in timings_ms.items()},
         sessions_cut=outcome.sessions_cut,
         drift=drift,
+        preflight=preflight,
     )
 
 
@@ -54,3 +56,16 @@ def line(came: Enforced, outcome: Outcome, *, has_view: bool) -> tuple[str, dict
     }
     event = f"view-{came.state}" if has_view else f"no-view-{'closed' if came.state == 'applied' else came.state}"
     return event, facts | {f"{stage}_ms": float(spent) for stage, spent in came.timings_ms.items()}
+
+
+def preflight(checks: tuple[Check, ...]) -> dict[str, Value]:
+    """For the log: how many, and the first that is not as it should be."""
+    wrong = [one for one in checks if not one.ok]
+    failing = sum(one.blocks for one in wrong)
+    return {
+        "checks": len(checks),
+        "failing": failing or None,
+        "warnings": len(wrong) - failing or None,
+        "first": f"{wrong[0].check}: {wrong[0].found}" if wrong else None,
+        "remedy": wrong[0].remedy if failing else None,
+    }

@@ -5,6 +5,8 @@ threads; the lock `_turn` keeps passes apart. The order of a pass and what a cra
 
 A rejected view leaves in force what was in force. It is tried again with a growing delay, and so is one with failures,
 since what stood against it may heal (the bridge appears, a module is loaded) without a new version.
+
+A host that fails its preflight takes in no new view. One that is in force already is kept and repaired, and called degraded.
 """
 
 import asyncio
@@ -24,11 +26,13 @@ from nodeagent.drift import Notice, Suspects
 from nodeagent.enforcement import Enforcement, Outcome, PlanText
 from nodeagent.journal import Journal
 from nodeagent.kernel.watch import RulesetWatch
+from nodeagent.preflight.judging.judge import failures, told
+from nodeagent.preflight.preflight import Preflight
 from nodeagent.probes import Verdict
 from nodeagent.session import Enforced, Offered
 from nodeagent.tally import Tally
 from verge.contract.etag import At, ETag
-from verge.contract.report import Drift, Failure
+from verge.contract.report import Check, Drift, Failure
 from verge.contract.view import InstanceId, View
 
 T = TypeVar("T")
@@ -56,9 +60,10 @@ class Passes:
         journal: Journal,
         tell: Callable[[Enforced], None],
         watch: RulesetWatch | None = None,
+        preflight: Preflight | None = None,
     ) -> None:
         """`make` builds the enforcement, given the last policy generation; `tell` hears of every new outcome. Without a
-        `watch` changes of others are found by looking, and nobody is named."""
+        `watch` changes of others are found by looking, and nobody is named; without a `preflight` every host will do."""
         self.held: Wanted | None = None
         self.pinned: Wanted | None = None
         self.in_force: Wanted | None = None
@@ -71,6 +76,8 @@ class Passes:
         """The latest few."""
         self.self_test: Verdict | None = None
         """The newest; None: none was made."""
+        self.checks: tuple[Check, ...] = ()
+        """The newest preflight."""
         self.suspects = Suspects(watch, lambda: self._thread)
         self.tally = Tally()
         self.disk = Disk(checkpoint, journal)
@@ -91,6 +98,10 @@ class Passes:
         self._floor: Wanted | None = None
         """The last view that went in: what to fall back to, even while the kernel takes nothing at all."""
         self._ready: Mapping[InstanceId, str] = {}
+        self._accepted: Wanted | None = None
+        """On disk as one that went in, before this agent was started."""
+        self._preflight = preflight
+        self._examining = asyncio.Lock()
         self._retry: tuple[float, float] = (0.0, 0.0)
         """(not before, the delay after that)"""
 
@@ -115,6 +126,7 @@ class Passes:
         if newest:
             self.held, self.seen = newest[1], newest[0].seen
         self._proposed = self.held if loaded["next"] else None
+        self._accepted = self.pinned or (last[1] if last else None)
         async with self._turn:
             await self._pass(floor=last[1] if last else None)
 
@@ -160,8 +172,9 @@ class Passes:
         """Is the kernel as we left it, has a port come or gone, is it time to try again?"""
         async with self._turn:
             notice = self.suspects.take() or Notice.now()
-            wanted = self.wanted
-            view = wanted.view if wanted else None
+            is_rejected = self.outcome is None or self.outcome.state == "rejected"
+            shown = self.in_force if is_rejected else self.wanted
+            view = shown.view if shown else None
             enforcement = self._kernel
             await self._in_worker(enforcement.tidy)
             moved, ready = await self._in_worker(lambda: (enforcement.moved(), dict(enforcement.readiness(view))))
@@ -173,6 +186,22 @@ class Passes:
             elif ready != self._ready and state != "rejected":
                 await self._pass()
             self._ready = ready
+
+    async def examine(self) -> tuple[Check, ...]:
+        """The whole preflight, beside passes; what is new in it is told, and what it forbids or allows is done."""
+        preflight = self._preflight
+        if preflight is None:
+            return ()
+        async with self._examining:
+            view = self.wanted.view if self.wanted else None
+            checks = await asyncio.to_thread(preflight.whole, view)
+            async with self._turn:
+                before, self.checks = failures(self.checks), checks
+                if failures(checks) != before:
+                    await self._pass()
+                elif self.outcome:
+                    self._news({})
+            return checks
 
     async def _repair(self, notice: Notice) -> None:
         """What comes of a host that lacked something (its bridge, as at boot) and now has it is no drift."""
@@ -235,7 +264,12 @@ class Passes:
         settle = fresh and not self.disk.problem
         flushed = asyncio.ensure_future(self.disk.do(self.disk.checkpoint.settle)) if settle else None
         try:
-            outcome = await self._realise(wanted.view if wanted else None, resync=resync)
+            unfit = await self._unfit(wanted, thorough=resync)
+            is_kept_out = bool(unfit) and not self._has_gone_in(wanted)
+            if is_kept_out:
+                outcome = Outcome("rejected", unfit)
+            else:
+                outcome = _with(unfit, await self._realise(wanted.view if wanted else None, resync=resync))
         finally:
             if flushed:
                 await flushed
@@ -246,7 +280,11 @@ class Passes:
         elif outcome.state == "rejected":
             # The floor is in the kernel still, unless that was emptied meanwhile (a restart, a foreign flush).
             floor = floor or self._floor
-            below = await self._realise(floor.view, resync=resync) if floor and floor is not wanted else outcome
+            below = outcome
+            if floor and floor is not wanted:
+                below = await self._realise(floor.view, resync=resync)
+            elif is_kept_out:
+                await self._realise(None, resync=resync)  # the host is unfit, and yet no port may be open
             self.in_force = floor if below.state != "rejected" else None
         else:
             self.in_force = self._floor = wanted
@@ -269,6 +307,24 @@ class Passes:
         before, self.self_test = self.self_test, verdict
         if before is None or (before.state, before.reason) != (verdict.state, verdict.reason):
             self._journal.say(probes.NAMES[verdict.state], reason=verdict.reason, took_ms=verdict.took_ms)
+
+    async def _unfit(self, wanted: Wanted | None, *, thorough: bool) -> tuple[Failure, ...]:
+        """What this host lacks for a view to be true on it. None while there is no view: to close ports it needs nothing."""
+        preflight = self._preflight
+        if preflight is None:
+            return ()
+        view = wanted.view if wanted else None
+        look = preflight.local if thorough or any(one.blocks for one in self.checks) else preflight.quick
+        try:
+            self.checks = await self._in_worker(lambda: look(view))
+        except Exception as failed:  # a fault of ours is no reason to keep views out
+            self._journal.say("preflight-failed", reason=repr(failed), trace=traceback.format_exc(limit=-4))
+        return failures(self.checks) if wanted else ()
+
+    def _has_gone_in(self, wanted: Wanted | None) -> bool:
+        """Was this content in force before? Then it stays, on a host that has become unfit: to take it away helps nobody."""
+        known = (self._floor, self._accepted)
+        return wanted is None or any(one and one.view.digest == wanted.view.digest for one in known)
 
     async def _realise(self, view: View | None, *, resync: bool) -> Outcome:
         """One call to the kernel. A fault in our own code is an outcome too: the agent stays, and says so."""
@@ -293,15 +349,18 @@ class Passes:
             disk_problem=self.disk.problem,
             timings_ms=timings,
             drift=self.drift,
+            preflight=told(self.checks),
         )
-        if (
-            self.told
-            and replace(came, timings_ms=self.told.timings_ms, sessions_cut=self.told.sessions_cut) == self.told
-        ):
+        before = self.told
+        since = replace(came, timings_ms=before.timings_ms, sessions_cut=before.sessions_cut) if before else came
+        if since == before:
             return
         self.told = came
-        event, facts = news.line(came, self.outcome, has_view=self.wanted is not None)
-        self._journal.say(event, **facts)
+        if before is None or replace(since, preflight=before.preflight) != before:
+            event, facts = news.line(came, self.outcome, has_view=self.wanted is not None)
+            self._journal.say(event, **facts)
+        if before is None or came.preflight != before.preflight:
+            self._journal.say("preflight", **news.preflight(self.checks))
         if self.wanted:
             self._tell(came)
 
@@ -314,3 +373,11 @@ class Passes:
 
     async def _in_worker(self, step: Callable[[], T]) -> T:
         return await asyncio.get_running_loop().run_in_executor(self._worker, step)
+
+
+def _with(unfit: tuple[Failure, ...], outcome: Outcome) -> Outcome:
+    """The outcome on a host that has become unfit."""
+    if not unfit:
+        return outcome
+    state = "degraded" if outcome.state == "applied" else outcome.state
+    return replace(outcome, state=state, failures=(*unfit, *outcome.failures))

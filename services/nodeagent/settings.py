@@ -95,8 +95,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def read(arguments: argparse.Namespace, environment: Mapping[str, str]) -> Settings:
-    """Raises SettingsInvalid with every fault."""
+def read(arguments: argparse.Namespace, environment: Mapping[str, str], *, to_run: bool = True) -> Settings:
+    """Raises SettingsInvalid with every fault. Not `to_run` but to look at the host: then what only a running agent needs
+    (its name, its directory, its token) may be left out."""
     faults: list[str] = []
 
     def text(option: str) -> str:
@@ -116,16 +117,16 @@ def read(arguments: argparse.Namespace, environment: Mapping[str, str]) -> Setti
     urls = [url for group in given for url in group] if given else re.split(r"[\s,]+", text("server"))
     servers = tuple(url.rstrip("/") for url in urls if url)
     faults += [fault for url in servers if (fault := _fault_in_url(url))]
-    node = needed("node", _NODE, "this node's name, a DNS label or an address")
+    node = needed("node", _NODE, "this node's name, a DNS label or an address") if to_run or text("node") else ""
     bridge = needed("bridge", _LINK, "the name of the bridge that instances are attached to")
     public = needed("public_interface", _LINK, "the name of a link (on a flat network that of the bridge)")
     state = text("state_dir")
-    if not state:
+    if not state and to_run:
         faults.append("--state-dir (or VERGE_STATE_DIR) is missing: a directory for the last view and the socket")
     elif not state.isprintable():
         faults.append(f"--state-dir {state!r} has a character that cannot be printed")
     token = text("token_file")
-    if servers and not token:
+    if servers and not token and to_run:
         faults.append("--token-file (or VERGE_TOKEN_FILE) is missing: the file with this node's bearer token")
     ports = text("ports") or "vn_*"
     if not _PORTS.fullmatch(ports):

@@ -41,7 +41,7 @@ def check(settings: Settings) -> None:
                 faults.append(f"--token-file {settings.token_file} is empty")
         except (OSError, UnicodeDecodeError) as failed:
             faults.append(f"--token-file {settings.token_file} cannot be read: {getattr(failed, 'strerror', failed)}")
-    if not _capable():
+    if not capable():
         faults.append("CAP_NET_ADMIN is missing: run as root, or with AmbientCapabilities=CAP_NET_ADMIN")
     try:
         ctypes.CDLL("libnftables.so.1")
@@ -51,8 +51,8 @@ def check(settings: Settings) -> None:
         raise SettingsInvalid(faults)
 
 
-def _capable() -> bool:
-    """capabilities(7): the effective set, in hexadecimal."""
+def capable() -> bool:
+    """May this process change the network? capabilities(7): the effective set, in hexadecimal."""
     for line in Path("/proc/self/status").read_text().splitlines():
         if line.startswith("CapEff:"):
             return bool(int(line.split()[1], 16) >> _CAP_NET_ADMIN & 1)

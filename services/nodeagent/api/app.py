@@ -63,6 +63,15 @@ def _add_asking(app: FastAPI, agent: Agent | None) -> None:
         """What would change in the kernel right now: empty when observed equals desired."""
         return _plan(await _present(agent).passes.plan())
 
+    @app.get("/v1/preflight")
+    async def preflight() -> wire.Preflight:
+        """Every requirement of this host, looked at now: found and needed, and how to mend it. Takes up to some seconds
+        where the gateway, the metadata service or the view server does not answer."""
+        checks = await _present(agent).passes.examine()
+        return wire.Preflight(
+            ok=not any(one.blocks for one in checks), checks=[wire.Check(**one.to_wire()) for one in checks]
+        )
+
     @app.get("/v1/ruleset")
     async def ruleset() -> wire.Ruleset:
         """The desired ruleset as nft text, and the observed one, with what operators keep in it (`operator_…`)."""

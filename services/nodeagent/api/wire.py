@@ -25,6 +25,24 @@ class Failure(BaseModel):
     reason: str
 
 
+class Check(BaseModel):
+    check: str
+    ok: bool
+    severity: Literal["failing", "warning"]
+    """If not ok: `failing` keeps new views out, `warning` does not."""
+    found: str
+    needed: str
+    remedy: str
+    """A command for a shell wherever one will do."""
+
+
+class Preflight(BaseModel):
+    ok: bool
+    """Nothing is failing; there may be warnings."""
+    checks: list[Check]
+    """What is wrong first."""
+
+
 class Drift(BaseModel):
     at: str
     what: str

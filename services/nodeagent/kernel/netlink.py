@@ -10,6 +10,7 @@ import errno
 import os
 import socket
 import struct
+import sys
 from collections.abc import Iterator
 from ipaddress import IPv4Address, IPv4Interface
 from typing import Final, NamedTuple
@@ -30,7 +31,8 @@ _TABLE_NAME, _TABLE_FLAGS, _DORMANT = 1, 2, 1
 _GETRULE: Final = 10 << 8 | 7  # NFT_MSG_GETRULE
 _RULE_TABLE, _RULE_CHAIN, _RULE_HANDLE, _RULE_USERDATA = 1, 2, 3, 7
 _COMMENT: Final = 0  # NFTNL_UDATA_RULE_COMMENT: type and length in an octet each, then text that ends in a zero
-_ADDRESS, _IFNAME, _MASTER, _PROTINFO, _LINKINFO = 1, 3, 10, 12, 18
+_ADDRESS, _IFNAME, _MTU, _MASTER, _PROTINFO, _LINKINFO = 1, 3, 4, 10, 12, 18
+_UP: Final = 1  # IFF_UP
 _INFO_KIND, _INFO_DATA, _INFO_SLAVE_DATA = 1, 2, 5
 _HAIRPIN: Final = 4  # linux/if_link.h IFLA_BRPORT_MODE
 _IFA_ADDRESS, _IFA_LOCAL, _IFA_LABEL = 1, 2, 3
@@ -56,6 +58,11 @@ class Link(NamedTuple):
     mac: str
     hairpin: bool
     """Of a bridge's port."""
+    kind: str = ""
+    """`bridge`, `veth`, `vlan`, …; empty for a device of hardware."""
+    mtu: int = 0
+    is_up: bool = False
+    """As it is told to be, whether or not there is a carrier."""
 
 
 class Address(NamedTuple):
@@ -214,7 +221,7 @@ class LinkTable:
 
 
 def _link(body: bytes) -> Link:
-    _, _, index, _, _ = struct.unpack_from("=BxHiII", body)
+    _, _, index, flags, _ = struct.unpack_from("=BxHiII", body)
     found = attributes(body, 16)
     master = struct.unpack("=I", found[_MASTER])[0] if _MASTER in found else 0
     info = attributes(found.get(_LINKINFO, b""), 0)
@@ -222,7 +229,17 @@ def _link(body: bytes) -> Link:
     if info.get(_INFO_KIND) == b"bridge\0":
         flag = attributes(info.get(_INFO_DATA, b""), 0).get(_NF_CALL_IPTABLES, b"\0") != b"\0"
     hairpin = attributes(info.get(_INFO_SLAVE_DATA, b""), 0).get(_HAIRPIN, b"\0") == b"\1"
-    return Link(index, _text(found[_IFNAME]), master, flag, found.get(_ADDRESS, b"").hex(":"), hairpin)
+    return Link(
+        index,
+        _text(found[_IFNAME]),
+        master,
+        flag,
+        found.get(_ADDRESS, b"").hex(":"),
+        hairpin,
+        _text(info.get(_INFO_KIND, b"")),
+        int.from_bytes(found.get(_MTU, b""), sys.byteorder),
+        bool(flags & _UP),
+    )
 
 
 def _address(body: bytes) -> Address | None:

@@ -6,7 +6,7 @@ from typing import Final, Literal
 
 from verge.contract.delta import IM
 from verge.contract.etag import At, ETag
-from verge.contract.report import Drift, Failure, Readiness, Report, State
+from verge.contract.report import Check, Drift, Failure, Readiness, Report, State
 from verge.contract.view import InstanceId, View, ViewInvalid
 
 WAIT_S: Final = 30
@@ -110,3 +110,5 @@ class Enforced:
     sessions_cut: int = 0
     drift: tuple[Drift, ...] = ()
     """What others changed and this agent repaired, the latest few."""
+    preflight: tuple[Check, ...] = ()
+    """What the host lacks, and how much it has."""

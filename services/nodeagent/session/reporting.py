@@ -78,4 +78,5 @@ class Reporting:
             kernel_digest=came.kernel_digest,
             sessions_cut=came.sessions_cut,
             drift=came.drift,
+            preflight=came.preflight,
         )

@@ -106,13 +106,21 @@ def _preflight(report: Mapping[str, Any], *, colour: bool) -> list[str]:
     rows: list[list[Cell]] = [
         [
             plain(one.get("check")),
-            Painted("ok", "green") if one.get("ok") else Painted("missing", "red"),
+            _verdict(one),
             one.get("found"),
+            "" if one.get("ok") else one.get("needed"),
             "" if one.get("ok") else one.get("remedy"),
         ]
         for one in checks
     ]
-    return ["", table(("preflight", "ok", "found", "remedy"), rows, colour=colour)]
+    return ["", table(("preflight", "is", "found", "needed", "remedy"), rows, colour=colour)]
+
+
+def _verdict(check: Mapping[str, Any]) -> Painted:
+    """Failing keeps new views out, a warning does not."""
+    if check.get("ok"):
+        return Painted("ok", "green")
+    return Painted("warning", "yellow") if check.get("severity") == "warning" else Painted("failing", "red")
 
 
 def _drift(report: Mapping[str, Any], *, colour: bool) -> list[str]:

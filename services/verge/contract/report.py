@@ -3,6 +3,7 @@
     {"applied": {"etag"}, "attempted": {"etag"} | null, "state": "applied" | "degraded" | "rejected" | "pinned",
      "failures": [{"object", "stage", "reason"}], "instances": {"i-…": "ready" | …}, "sequence": 812,
      "agent": {"version", "boot_id"}, "timings_ms": {"fetch", "plan", "apply", "verify"},
+     "preflight": [{"check", "ok", "severity", "found", "needed", "remedy"}],
      "drift": [{"at", "what", "culprit", "repaired_ms"}], …}
 
 Only `applied` and `state` are required. *Applied* names the version whose every object is in force, or is listed in
@@ -16,6 +17,7 @@ from typing import Any, Literal
 from verge.contract.etag import ETag
 
 State = Literal["applied", "degraded", "rejected", "pinned"]
+Severity = Literal["failing", "warning"]
 Readiness = Literal["ready", "waiting-for-interface", "quarantined"]
 
 
@@ -30,6 +32,35 @@ class Failure:
 
     def to_wire(self) -> dict[str, str]:
         return {"object": self.object, "stage": self.stage, "reason": self.reason}
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """Something that the host must be like, and what it is like."""
+
+    check: str
+    """Its name: `bridge`, `forward`, …"""
+    ok: bool
+    found: str
+    needed: str = ""
+    remedy: str = ""
+    """A command for a shell wherever one will do; what is for people stands behind a `#`."""
+    severity: Severity = "failing"
+    """What it is if not ok: `failing` keeps new views out, `warning` does not."""
+
+    @property
+    def blocks(self) -> bool:
+        return not self.ok and self.severity == "failing"
+
+    def to_wire(self) -> dict[str, Any]:
+        return {
+            "check": self.check,
+            "ok": self.ok,
+            "severity": self.severity,
+            "found": self.found,
+            "needed": self.needed,
+            "remedy": self.remedy,
+        }
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +101,9 @@ class Report:
     sessions_cut: int = 0
     drift: tuple[Drift, ...] = ()
     """The latest few, oldest first."""
+    preflight: tuple[Check, ...] = ()
+    """What the host lacks, and in one more entry how much is as it should be; none: nobody has looked. All of them are in
+    the agent's own API: a report is stored for every node at each change, and is to stay small."""
 
     def to_wire(self) -> dict[str, Any]:
         return {
@@ -83,5 +117,6 @@ class Report:
             "timings_ms": self.timings_ms,
             "kernel_digest": self.kernel_digest,
             "sessions_cut": self.sessions_cut,
+            "preflight": [one.to_wire() for one in self.preflight],
             "drift": [one.to_wire() for one in self.drift],
         }

@@ -8,7 +8,7 @@ from fastapi.responses import Response
 from pydantic import AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, WithJsonSchema
 
 from verge.contract.etag import ETag
-from verge.contract.report import Drift, Failure, Report
+from verge.contract.report import Check, Drift, Failure, Report
 from viewserver.api.context import CallerOf, ServerOf, parse_json, read_body
 from viewserver.errors import Contradiction, Malformed, NotReady
 from viewserver.model.faults import as_faults
@@ -45,6 +45,15 @@ class DriftIn(BaseModel):
     repaired_ms: float = Field(ge=0, allow_inf_nan=False)
 
 
+class CheckIn(BaseModel):
+    check: str = Field(max_length=100)
+    ok: bool
+    severity: Literal["failing", "warning"] = "failing"
+    found: str = Field("", max_length=4000)
+    needed: str = Field("", max_length=4000)
+    remedy: str = Field("", max_length=4000)
+
+
 class Agent(BaseModel):
     version: str | None = Field(None, max_length=100)
     boot_id: str | None = Field(None, max_length=100)
@@ -64,6 +73,7 @@ class ReportIn(BaseModel):
     timings_ms: dict[str, float] = Field(default_factory=dict)
     kernel_digest: str | None = Field(None, max_length=200)
     sessions_cut: int = Field(0, ge=0, lt=2**63)
+    preflight: list[CheckIn] = Field(default_factory=list, max_length=1000)
     drift: list[DriftIn] = Field(default_factory=list, max_length=1000)
 
     def to_report(self) -> Report:
@@ -79,6 +89,7 @@ class ReportIn(BaseModel):
             timings_ms=self.timings_ms,
             kernel_digest=self.kernel_digest,
             sessions_cut=self.sessions_cut,
+            preflight=tuple(Check(**one.model_dump()) for one in self.preflight),
             drift=tuple(Drift(one.at, one.what, one.culprit, one.repaired_ms) for one in self.drift),
         )
 
