@@ -16,7 +16,7 @@ from tests.dataplane.place import EVERYWHERE, FLAT, TWO, Place, named, place
 from tests.unit.nodeagent.wires import group, rule
 
 everywhere = pytest.mark.parametrize("kind", EVERYWHERE, ids=named)
-separate = pytest.mark.parametrize("kind", [TWO, ("two", "impersonate")], ids=named)
+separate = pytest.mark.parametrize("kind", [kind for kind in EVERYWHERE if kind[0] == "two"], ids=named)
 
 
 def to_nodes(at: Place) -> list[Flow]:

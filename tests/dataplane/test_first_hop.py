@@ -167,6 +167,26 @@ def test_a_port_sends_back_nothing_but_what_is_for_its_own_elastic_ip(at: Place)
         assert [frame for frame in heard.frames if frame.src == at.a.ip] == []
 
 
+def test_a_host_does_not_take_the_address_of_its_own_router() -> None:
+    """`node` on the flat network: refused, and said; the host stands in for the router instead, and keeps its own way out."""
+    with place(FLAT) as at:
+        node = at.cloud.nodes["nc-1"]
+        at.cloud.gateway_mode = "node"
+        outcome = node.apply(at.cloud.view("nc-1"))
+        assert outcome.state == "degraded"
+        assert [failure.object for failure in outcome.failures] == ["host/br0"]
+        assert str(GATEWAY) in outcome.failures[0].reason
+        assert not node.moved()
+        flows = [Flow.tcp(at.node, at.outside, OUTSIDE, 80), Flow.tcp(at.a.host, at.outside, OUTSIDE, 80)]
+        assert not expect(flows, [])
+        # its router is another one now: so it can be what it was told to be
+        at.lab["router"].ip("address add 10.111.0.2/16 dev lan0")
+        at.node.ip("route replace default via 10.111.0.2")
+        assert node.moved()
+        assert node.resync(at.cloud.view("nc-1")).state == "applied"
+        assert GATEWAY in {address.ip for address in at.node.addresses("br0")}
+
+
 def test_a_deleted_address_comes_back_and_one_of_the_operators_stays() -> None:
     with place(TWO) as at:
         node, view = at.cloud.nodes["nc-1"], at.cloud.view("nc-1")

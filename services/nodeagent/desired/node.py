@@ -62,9 +62,22 @@ def desired(
     if view is None:
         return Desired(_skeleton(facts))
     memo = memo or Memo()
+    view, fault = _possible(view, facts, identity)
     result = _desired(view, facts, _without_ours(identity, view), memo, left_out)
     memo.forget_unused()
-    return result
+    return replace(result, failures=(*fault, *result.failures))
+
+
+def _possible(view: View, facts: HostFacts, identity: Identity) -> tuple[View, tuple[Failure, ...]]:
+    """A host that had the address of its own router would be cut off by it. It can still stand in for that router."""
+    gateway = view.zone.gateway
+    if view.host.gateway_mode != "node" or gateway not in identity.next_hops:
+        return view, ()
+    why = f"gateway_mode node: {gateway} is a router that this host itself uses, so it is enforced as impersonate"
+    return (
+        replace(view, host=replace(view.host, gateway_mode="impersonate")),
+        (Failure(f"host/{facts.bridge}", "links", why),),
+    )
 
 
 def _skeleton(facts: HostFacts) -> Ruleset:

@@ -1,8 +1,9 @@
 """The links this agent has to do with, their addresses and settings: our bridge, its uplinks, the public interface, and the
 ports that match the pattern."""
 
+import sys
 from collections.abc import Iterable
-from ipaddress import IPv4Interface
+from ipaddress import IPv4Address, IPv4Interface
 from pathlib import Path
 from typing import Final
 
@@ -14,6 +15,9 @@ from nodeagent.state.host import HostFacts, Identity, Links, Port
 
 _SYSCTLS: Final = Path("/proc/sys")
 _IPV6: Final = _SYSCTLS / "net/ipv6/conf"
+_ROUTES: Final = Path("/proc/thread-self/net/route")
+_ROUTES_READ: Final = 1 << 16
+"""Some 500 routes, the default one first: a host that has more is a router, and need not be read through each second."""
 _BRIDGE_NETFILTER: Final = _SYSCTLS / "net/bridge/bridge-nf-call-iptables"
 
 
@@ -48,6 +52,7 @@ class HostLinks:
                 uplinks=frozenset(n for n, link in found.items() if link.master == index and n not in ports),
                 addresses=frozenset(one.address.ip for one in addresses),
                 bridge_addresses=frozenset(one.address.ip for one in addresses if one.ifindex == index),
+                next_hops=_next_hops(),
             ),
             ours,
         )
@@ -137,6 +142,13 @@ class HostLinks:
 def can_filter_bridges() -> bool:
     """Is br_netfilter there? Without it bridged packets never meet the ip table."""
     return _BRIDGE_NETFILTER.exists()
+
+
+def _next_hops() -> frozenset[IPv4Address]:
+    with _ROUTES.open("rb") as table:
+        lines = table.read(_ROUTES_READ).splitlines()[1:]
+    gateways = {fields[2] for line in lines if len(fields := line.split()) > 3}
+    return frozenset(IPv4Address(int(one, 16).to_bytes(4, sys.byteorder)) for one in gateways if int(one, 16))
 
 
 def _ipv6_disabled(port: str) -> bool:

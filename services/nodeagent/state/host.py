@@ -69,6 +69,8 @@ class Identity:
     addresses: frozenset[IPv4Address] = frozenset()
     """On all interfaces, those of loopback left out."""
     bridge_addresses: frozenset[IPv4Address] = frozenset()
+    next_hops: frozenset[IPv4Address] = frozenset()
+    """Routers that the host itself uses."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -130,6 +130,15 @@ def test_without_a_view_or_a_bridge_nothing_is_opened() -> None:
     assert opening(Links(None), desired(with_mode("node"), FACTS), FACTS) == ()
 
 
+def test_a_host_does_not_take_the_address_of_its_own_router() -> None:
+    found = desired(with_mode("node"), FACTS, identity=Identity(next_hops=frozenset({IPv4Address(GATEWAY)})))
+    assert found.addresses == frozenset()
+    assert [(failure.object, failure.stage) for failure in found.failures] == [("host/br0", "links")]
+    assert GATEWAY in found.failures[0].reason
+    stands_in = desired(with_mode("impersonate"), FACTS)
+    assert (found.ruleset, found.sysctls) == (stands_in.ruleset, stands_in.sysctls)
+
+
 def test_given_the_gateways_address_the_ruleset_stays_what_it_is() -> None:
     before = desired(with_mode("node"), FACTS, identity=HOST)
     own = frozenset((IPv4Address(GATEWAY), IPv4Address("169.254.169.254")))
