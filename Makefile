@@ -4,7 +4,7 @@ LAB := $(PY) -m lab.enter --
 PYTEST := $(PY) -m pytest -q
 ARGS ?=
 
-.PHONY: help setup demo test check style types imports unit property integration dataplane browser bench-loop bench-elastic-ip bench-node openapi clean
+.PHONY: help setup demo test check style types imports unit property integration dataplane soak browser bench-loop bench-elastic-ip bench-node openapi clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -40,6 +40,9 @@ integration: setup ## real Postgres, real HTTP
 
 dataplane: setup ## real kernel, real packets, in network namespaces
 	@$(LAB) $(PYTEST) tests/dataplane
+
+soak: setup ## what is slow by nature: the demo on every topology
+	@$(PYTEST) tests/soak
 
 browser: ## the dashboard, in a real Chromium
 	@./setup.sh browser
