@@ -139,6 +139,7 @@ class _Uvicorn(uvicorn.Server):
         replica = self.application.server.replica
         replica.views.close()
         replica.progress.close()
+        replica.advances.waiting.close()
 
 
 def _listening(bind: str) -> socket.socket:

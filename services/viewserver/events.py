@@ -21,7 +21,7 @@ from typing import Any, Final
 
 import orjson
 
-from viewserver.model.convergence import Facts, Standing, standing, summary
+from viewserver.model.convergence import Facts, Standing, standing
 from viewserver.replica import PROGRESS, Recent, Replica
 from viewserver.waiting import until
 
@@ -103,50 +103,48 @@ class Events:
         """Look once and tell; how long to rest."""
         spent, began = 0.0, time.perf_counter()
         replica = self.replica
-        standings: list[Standing] = []
-        rows: dict[str, dict[str, Any]] = {}
         now = replica.clock.now()
-        each = replica.facts()
+        replica.standings.silent()  # those that fell silent, or are back, are news as well
+        changed, replica.standings.changed = replica.standings.changed, set()
+        rows: dict[str, dict[str, Any]] = {}
+        each = replica.facts(changed)
         while chunk := list(islice(each, CHUNK)):
-            for facts in chunk:
-                found = standing(facts, now)
-                standings.append(found)
-                rows[facts.node] = node_wire(replica, facts, found)
+            rows |= {facts.node: node_wire(replica, facts, standing(facts, now)) for facts in chunk}
             spent += time.perf_counter() - began
             await asyncio.sleep(0)  # others first: a large cloud takes many of these
             began = time.perf_counter()
-        self._tell(rows, standings)
+        self._tell(rows, changed - rows.keys())
         spent += time.perf_counter() - began
         self.spent_s += spent
         return min(max(PAUSE_S, REST * spent), LONGEST_PAUSE_S)
 
-    def _tell(self, rows: dict[str, dict[str, Any]], standings: list[Standing]) -> None:
+    def _tell(self, rows: dict[str, dict[str, Any]], missing: set[str]) -> None:
+        """`rows` of nodes that may look different now; `missing` are no nodes any more."""
         held = self.replica.held
         rewound = held.epoch != self._epoch or held.revision < self._revision
         if rewound:
-            self._epoch, self._revision, self._nodes = held.epoch, held.revision, {}
+            self._epoch, self._revision = held.epoch, held.revision
             self._applied = {}
         news = [one for one in self._since(self._revision) if one.revision <= held.revision]
         changed = [row for name, row in rows.items() if self._nodes.get(name) != row]
-        gone = [name for name in self._nodes if name not in rows]
+        gone = [name for name in missing if self._nodes.pop(name, None) is not None]
+        self._nodes |= rows
         told = b"".join(
             [
                 b"".join(map(_revision, news)),
                 _nodes(changed, gone) if changed or gone else b"",
                 b"".join(self._progress()),
-                self._convergence(standings, always=bool(news or changed or gone)),
+                self._convergence(always=bool(news or changed or gone)),
             ]
         )
-        self._revision, self._nodes = held.revision, rows
+        self._revision = held.revision
         hello = _event("hello", {"epoch": held.epoch, "revision": held.revision, "at": self.replica.clock.now()})
         for listener in self._listeners:
             if rewound or listener.fresh:
                 missed = self._since(listener.since) if listener.since is not None and not rewound else ()
+                every = [self._nodes[name] for name in sorted(self._nodes)]
                 listener.tell(
-                    hello
-                    + b"".join(map(_revision, missed))
-                    + _nodes(list(rows.values()), [])
-                    + _event("convergence", self._summary)
+                    hello + b"".join(map(_revision, missed)) + _nodes(every, []) + _event("convergence", self._summary)
                 )
                 listener.fresh = False
             elif told:
@@ -164,23 +162,22 @@ class Events:
 
     def _progress(self) -> Iterator[bytes]:
         """Changes that spread further since the last look."""
-        exceptions = self.replica.exceptions()
         now = {
-            revision: (*count, exceptions.get(revision, []))
+            revision: (*count, self.replica.closed(revision))
             for revision, count in self.replica.spreads.counts().items()
         }
         for revision, count in now.items():
             if self._applied.get(revision) != count:
                 spread = self.replica.spreads[revision]
                 assert spread is not None
-                body = {"revision": revision, **spread.to_wire(), "exceptions": exceptions.get(revision, [])}
-                yield _event("progress", body)
+                yield _event("progress", {"revision": revision, **spread.to_wire(), "exceptions": count[2]})
         self._applied = now
 
-    def _convergence(self, standings: list[Standing], *, always: bool) -> bytes:
+    def _convergence(self, *, always: bool) -> bytes:
         """Lag grows by itself, and is told once a second for that; the rest when it changes."""
         held = self.replica.held
-        body = summary(held.revision, held.epoch, standings, LAGGARDS)
+        time_now = self.replica.clock.now()
+        body = self.replica.standings.cloud(time_now, LAGGARDS).to_wire(held.revision, held.epoch, time_now)
         body["fences"] = [
             {"address": address, "from": withdrawal.node, "since": withdrawal.fence}
             for address, withdrawal in sorted(held.network.fenced.items())
@@ -191,16 +188,6 @@ class Events:
             return b""
         self._summary, self._summary_at = body, now
         return _event("convergence", body)
-
-
-async def standings_of(replica: Replica) -> list[Standing]:
-    """Of all nodes; a large cloud in pieces, between which others have their turn."""
-    now, found = replica.clock.now(), []
-    each = replica.facts()
-    while chunk := list(islice(each, CHUNK)):
-        found += [standing(facts, now) for facts in chunk]
-        await asyncio.sleep(0)
-    return found
 
 
 def stale_whole_seconds(replica: Replica) -> int:

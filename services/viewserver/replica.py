@@ -5,6 +5,7 @@ nothing here is decided by it. All methods are synchronous, so that no reader se
 """
 
 import time
+from bisect import bisect_left
 from collections import defaultdict, deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -15,6 +16,7 @@ import orjson
 from prometheus_client import Histogram
 
 from verge.contract.etag import ETag
+from viewserver.advance import Advances
 from viewserver.bases import Bases
 from viewserver.compile.derived import Derived
 from viewserver.compile.difference import difference
@@ -23,6 +25,7 @@ from viewserver.model.change import Change
 from viewserver.model.convergence import Facts, Pending, Told, touched_objects
 from viewserver.settings import Settings
 from viewserver.spread import Spreads
+from viewserver.standings import Standings
 from viewserver.store.clock import ServerClock
 from viewserver.waiting import Waiting
 
@@ -41,13 +44,23 @@ class Recent:
     revision: int
     at: datetime
     affected: tuple[str, ...]
+    """Ascending."""
     touched: frozenset[str]
     caused_by: int | None = None
     actor: str = ""
 
+    @property
+    def pending(self) -> Pending:
+        return Pending(self.revision, self.at)
+
+    def affects(self, node: str) -> bool:
+        found = bisect_left(self.affected, node)
+        return found < len(self.affected) and self.affected[found] == node
+
     @classmethod
     def of(cls, change: Change) -> "Recent":
-        return cls(change.revision, change.at, change.affected, touched_objects(change), change.caused_by, change.actor)
+        affected = tuple(sorted(change.affected))
+        return cls(change.revision, change.at, affected, touched_objects(change), change.caused_by, change.actor)
 
 
 class Replica:
@@ -72,6 +85,10 @@ class Replica:
         )
         self.spreads = Spreads(self.convergence_seconds.observe)
         """How the last changes spread, for the change log."""
+        self.advances = Advances()
+        self.caused: dict[int, list[int]] = defaultdict(list)
+        """By change: those of the recent ones that complete it."""
+        self.standings = Standings(self.facts, self.silent)
         self.changes_taken_in = 0
         self.barriers = 0
         """How many wait for a change to be in force."""
@@ -85,6 +102,8 @@ class Replica:
         self.bases = Bases(held)
         for node in held.derived.digests:
             self._remember_etag(node)
+            self.standings.disconnected(node)
+        self.standings.renew(held.derived.digests)
 
     # --- the network moves on ---
 
@@ -96,15 +115,38 @@ class Replica:
         gone = [item.id for item in change.operations if item.kind == "node" and item.after is None]
         self.changes_taken_in += 1
         for node in gone:
-            for pending in self._pending.get(node, ()):
-                self.spreads.gone(pending.revision, node)
+            pending = [one.revision for one in self._pending.get(node, ())]
+            for revision in pending:
+                self.spreads.gone(revision, node)
+            self.advances.gone(node, self._affecting(node), pending)
             for book in (self.told, self.known_etags, self.answered, self._pending, self._heard, self._rendered):
                 book.pop(node, None)
         for node in change.affected:
             self._remember_etag(node)
             self._rendered.pop(node, None)
+        self._renew(change)
         self.views.wake([*change.affected, *gone])
         self.progress.wake([PROGRESS])
+
+    def _renew(self, change: Change) -> None:
+        """The nodes whose standing the change may touch: those it affects, those it speaks of, and those that gain or lose
+        an instance."""
+        nodes, waiting = set(change.affected), set()
+        for item in change.operations:
+            if item.kind == "node":
+                nodes.add(item.id)
+                if item.before is None:
+                    self.standings.disconnected(item.id)
+            for value in (item.before, item.after):
+                if item.kind == "instance" and value and value.get("node"):
+                    nodes.add(value["node"])
+                elif item.kind == "withdrawal" and value:
+                    waiting.add(value.get("fence"))
+        unseen = len(self.standings.unseen)
+        self.standings.renew(nodes)
+        self.advances.news(waiting - {None})
+        if len(self.standings.unseen) != unseen:
+            self.advances.news_of_nodes()
 
     def loaded(
         self, applications: Mapping[str, Sequence[tuple[int, datetime]]], affected: Mapping[int, Sequence[str]]
@@ -120,30 +162,49 @@ class Replica:
         self.held = held
         self.bases = Bases(held)
         self.recent.clear()
+        self.caused.clear()
         self.spreads.clear()
+        self.advances.clear()
+        self.standings.clear()
         self._pending.clear()
         self._rendered.clear()
         self.known_etags.clear()
         now = self.clock.now()
         for node in held.derived.digests:
             self._remember_etag(node)
-            self._pending[node].append(Pending(held.versions.get(node, 0), now))
+            version = held.versions.get(node, 0)
+            if version > self.applied(node):
+                self._pending[node].append(Pending(version, now))
+        self.standings.renew(held.derived.digests)
         self.views.wake(everyone)
         self.progress.wake([PROGRESS])
 
     def remember(self, recent: Recent) -> None:
         """A change's effect, new or, at start, from the records."""
         self.recent[recent.revision] = recent
+        if recent.caused_by is not None:
+            self.caused[recent.caused_by].append(recent.revision)
         while len(self.recent) > RECENT_CHANGES:
-            del self.recent[next(iter(self.recent))]
+            oldest = next(iter(self.recent))
+            del self.recent[oldest]
+            self.caused.pop(oldest, None)
+            self.advances.forget(oldest)
         network = self.held.network
         nodes = [node for node in recent.affected if network.node(node) is not None]
         self.spreads.begin(recent.revision, recent.at, nodes, lambda node: node in self.told or node in network.at_node)
+        self.advances.begin(recent.revision, len(nodes), recent.caused_by)
+        pending = recent.pending
         for node in nodes:
             if recent.revision > self.applied(node):
-                self._pending[node].append(Pending(recent.revision, recent.at))
-            else:
+                self._pending[node].append(pending)
+            else:  # its report was here before the record
                 self.spreads.applied(recent.revision, node, self.told[node].at)
+                self.advances.applied((recent.revision,))
+                self._look_for_closed(node)
+
+    def _affecting(self, node: str, above: int = 0) -> list[int]:
+        """The recent changes above a revision that affect a node, ascending."""
+        return [revision for revision, one in self.recent.items() if revision > above and one.affects(node)]
 
     def _remember_etag(self, node: str) -> None:
         etag = self.held.etag(node)
@@ -197,23 +258,58 @@ class Replica:
         """Take in a stored report; True if it says anything new."""
         before = self.told.get(node)
         self.told[node] = told
-        pending = self._pending.get(node)
-        news = before is None or replace(told, at=before.at) != before
-        if pending and told.epoch == self.held.epoch:
+        if before is not None and replace(told, at=before.at) == before:
+            return False
+        if told.epoch == self.held.epoch:
+            pending = self._pending[node]
+            if before is not None and before.epoch == told.epoch and told.applied < before.applied:
+                self._fall_back(node, told.applied, before.applied)
+            reached = []
             while pending and pending[0].revision <= told.applied:
-                self.spreads.applied(pending.popleft().revision, node, told.at)
-        return news
+                reached.append(pending.popleft().revision)
+                self.spreads.applied(reached[-1], node, told.at)
+            self.advances.applied(reached)
+        self._look_for_closed(node)
+        self.standings.renew((node,))
+        if before is None:
+            self.advances.news_of_nodes()
+        return True
+
+    def _fall_back(self, node: str, applied: int, before: int) -> None:
+        """The node tells of an older version than it did, as one whose disk was restored does: what it lost is pending again."""
+        lost = [revision for revision in self._affecting(node, applied) if revision <= before]
+        self._pending[node].extendleft(self.recent[revision].pending for revision in reversed(lost))
+        self.advances.fell_back(lost)
+
+    def _look_for_closed(self, node: str) -> None:
+        """Which changes the node has applied without an object of theirs. What an attempt that was rejected could not make
+        true says nothing of the version in force."""
+        told = self.told[node]
+        failed = {failure.object for failure in told.failures} if told.state != "rejected" else set()
+        if not failed and not self.advances.closing(node):
+            return
+        applied = self.applied(node)
+        self.advances.closes(
+            node,
+            {
+                revision
+                for revision, recent in self.recent.items()
+                if revision <= applied and not failed.isdisjoint(recent.touched) and recent.affects(node)
+            },
+        )
 
     @contextmanager
     def connected(self, node: str) -> Iterator[None]:
         """While one of the node's requests is open, it is not silent."""
         self._open[node] += 1
+        self.standings.connected(node)
         try:
             yield
         finally:
             self._open[node] -= 1
             if not self._open[node]:
                 del self._open[node]
+                self.standings.disconnected(node)
             self._heard[node] = time.monotonic()
 
     def applied(self, node: str) -> int:
@@ -221,20 +317,9 @@ class Replica:
         told = self.told.get(node)
         return told.applied if told is not None and told.epoch == self.held.epoch else 0
 
-    def exceptions(self) -> dict[int, list[str]]:
-        """By change, of those whose spread is kept: nodes that applied it, but had to close an object which it touched."""
-        found: dict[int, list[str]] = {}
-        for node, told in self.told.items():
-            if told.state == "rejected" or not told.failures or told.epoch != self.held.epoch:
-                continue
-            failed = {failure.object for failure in told.failures}
-            for revision in self.spreads.counts():
-                recent = self.recent.get(revision)
-                if recent is None or revision > told.applied or failed.isdisjoint(recent.touched):
-                    continue
-                if node in recent.affected:
-                    found.setdefault(revision, []).append(node)
-        return found
+    def closed(self, revision: int) -> list[str]:
+        """Nodes that applied this recent change, but had to close an object which it touched."""
+        return sorted(self.advances[revision].closed) if revision in self.recent else []
 
     def silent(self, node: str) -> bool:
         if node in self._open:
@@ -263,7 +348,7 @@ class Replica:
                 zone=node.zone,
                 epoch=held.epoch,
                 version=held.versions.get(name, 0),
-                pending=tuple(self._pending.get(name, ())),
+                pending=self._pending.get(name, ()),
                 hosts_instances=name in held.network.at_node,
                 told=self.told.get(name),
                 silent=self.silent(name),

@@ -5,9 +5,8 @@ from typing import Annotated
 
 from fastapi import APIRouter, Query
 
-from viewserver.api.barrier import wait_for
+from viewserver.api.barrier import Terms, wait_for
 from viewserver.api.context import CallerOf, Json, ServerOf
-from viewserver.model.convergence import standing, summary
 
 router = APIRouter(tags=["convergence"])
 
@@ -26,14 +25,14 @@ async def get_convergence(
     """Without `revision`: the head, counts of nodes by state, lag in versions and seconds, laggards by name and reason.
 
     With it: `{"revision", "converged", "affected", "applied", "laggards"}` as soon as every affected node has applied the
-    change, else at the deadline. 404 for a revision that has not come to be by then.
+    change, else at the deadline; `laggards` names the first thousand, `laggards_total` counts all. 404 for a revision
+    that has not come to be by then.
     """
     caller.may("cloud")
     replica = server.replica
     if revision is None:
         now = replica.clock.now()
-        standings = [standing(facts, now) for facts in replica.facts()]
-        return Json(summary(replica.held.revision, replica.held.epoch, standings))
+        return Json(replica.standings.cloud(now).to_wire(replica.held.revision, replica.held.epoch, now))
     deadline = time.monotonic() + min(wait, server.settings.max_wait_s)
-    found = await wait_for(server, revision, deadline, quorum=quorum, allow_degraded=allow == "degraded")
+    found = await wait_for(server, revision, deadline, Terms(quorum, allow == "degraded"))
     return Json(found.to_wire())

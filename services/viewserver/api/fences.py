@@ -14,7 +14,8 @@ async def list_fences(server: ServerOf, caller: CallerOf) -> Json:
     """An address is held back until its old node has reported that it gave it up."""
     caller.may("operator")
     network = server.replica.held.network
-    states = {facts.node: standing(facts, server.replica.clock.now()) for facts in server.replica.facts()}
+    olds = {withdrawal.node for withdrawal in network.fenced.values()}
+    states = {facts.node: standing(facts, server.replica.clock.now()) for facts in server.replica.facts(olds)}
     found = []
     for address, withdrawal in sorted(network.fenced.items()):
         holder = network.holder(address)

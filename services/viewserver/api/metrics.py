@@ -14,8 +14,7 @@ from prometheus_client.exposition import choose_encoder
 from prometheus_client.registry import Collector
 
 from viewserver.api.context import CallerOf, Server, ServerOf
-from viewserver.events import standings_of
-from viewserver.model.convergence import STATES, Standing, percentiles
+from viewserver.model.convergence import STATES, Cloud
 
 router = APIRouter(tags=["service"])
 
@@ -35,17 +34,19 @@ async def get_metrics(request: Request, server: ServerOf, caller: CallerOf) -> R
     """In the Prometheus text format, or OpenMetrics for those who accept it. docs/metrics.md says what each name means."""
     caller.may("operator")
     registry = CollectorRegistry(auto_describe=False)
-    registry.register(_Collected(server, request.app.state.answers, await standings_of(server.replica)))
+    registry.register(
+        _Collected(server, request.app.state.answers, server.replica.standings.cloud(server.replica.clock.now(), 0))
+    )
     ProcessCollector(registry=registry)
     encode, content_type = choose_encoder(request.headers.get("accept", ""))
     return Response(encode(registry), headers={"content-type": content_type, "cache-control": "no-store"})
 
 
 class _Collected(Collector):
-    def __init__(self, server: Server, answers: Answers, standings: list[Standing]) -> None:
+    def __init__(self, server: Server, answers: Answers, cloud: Cloud) -> None:
         self.server = server
         self.answers = answers
-        self.standings = standings
+        self.cloud = cloud
 
     def collect(self) -> Iterator[Metric]:
         yield from self._network()
@@ -72,16 +73,17 @@ class _Collected(Collector):
 
     def _nodes(self) -> Iterator[Metric]:
         nodes = GaugeMetricFamily("verge_nodes", "Nodes by state.", labels=["state"])
+        everywhere = self.cloud.census
         for state in STATES:
-            nodes.add_metric([state], sum(one.state == state for one in self.standings))
+            nodes.add_metric([state], everywhere.states.get(state, 0))
         yield nodes
-        mattering = [one for one in self.standings if one.matters]
+        marks = everywhere.to_wire(self.server.replica.clock.now())["lag"]
         for name, what, values in (
-            ("verge_lag_versions", "Changes not yet applied, over the nodes.", [one.lag_versions for one in mattering]),
-            ("verge_lag_seconds", "Age of the oldest of them, over the nodes.", [one.lag_seconds for one in mattering]),
+            ("verge_lag_versions", "Changes not yet applied, over the nodes.", marks["versions"]),
+            ("verge_lag_seconds", "Age of the oldest of them, over the nodes.", marks["seconds"]),
         ):
             lag = GaugeMetricFamily(name, what, labels=["quantile"])
-            for mark, value in percentiles(values).items():
+            for mark, value in values.items():
                 lag.add_metric([QUANTILES[mark]], value or 0)
             yield lag
 

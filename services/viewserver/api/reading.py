@@ -51,11 +51,7 @@ async def list_updates(
     async with server.database.begin() as conn:
         changes = await changes_page(conn, before, limit)
     more = changes[-1].revision if len(changes) == limit and changes[-1].revision > 1 else None
-    exceptions = server.replica.exceptions()
-    listed = [
-        {**_change_wire(change), "summary": _summary_wire(server, change, exceptions.get(change.revision, []))}
-        for change in changes
-    ]
+    listed = [{**_change_wire(change), "summary": _summary_wire(server, change)} for change in changes]
     return Json({"updates": listed, "next_before": more})
 
 
@@ -152,7 +148,7 @@ def _change_wire(change: Change) -> dict[str, Any]:
     }
 
 
-def _summary_wire(server: Server, change: Change, exceptions: list[str]) -> dict[str, Any] | None:
+def _summary_wire(server: Server, change: Change) -> dict[str, Any] | None:
     replica = server.replica
     spread = replica.spreads[change.revision] if change.epoch == replica.held.epoch else None
-    return {**spread.to_wire(), "exceptions": exceptions} if spread is not None else None
+    return {**spread.to_wire(), "exceptions": replica.closed(change.revision)} if spread is not None else None

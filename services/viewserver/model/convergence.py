@@ -5,10 +5,12 @@ is the number of changes that affected the node and that it has not applied; lag
 them, by Postgres's clock. Pure: the time is an argument.
 """
 
+from bisect import bisect_left
 from collections import Counter
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime
+from itertools import accumulate
 from math import ceil
 from typing import Any, Final, Literal
 
@@ -17,6 +19,10 @@ from viewserver.model.change import Change
 
 State = Literal["converged", "lagging", "degraded", "rejected", "silent", "never-seen"]
 STATES: Final[tuple[State, ...]] = ("converged", "lagging", "degraded", "rejected", "silent", "never-seen")
+
+MARKS: Final = {"p50": 0.5, "p90": 0.9, "p99": 0.99, "max": 1.0}
+LAGGARDS: Final = 100
+"""Named at most, of a whole cloud."""
 
 SECTIONS: Final = {
     "network": "network",
@@ -61,7 +67,7 @@ class Facts:
     epoch: int
     version: int
     """The revision at which its view last changed."""
-    pending: tuple[Pending, ...]
+    pending: Sequence[Pending]
     """Ascending."""
     hosts_instances: bool
     told: Told | None
@@ -102,7 +108,7 @@ class Standing:
 def standing(facts: Facts, now: datetime) -> Standing:
     """The node's state now. A silent node is called silent whatever it had applied: nobody knows what it does."""
     behind = facts.pending
-    lag = max(0.0, (now - behind[0].at).total_seconds()) if behind else 0.0
+    lag = lag_seconds(behind[0].at if behind else None, now)
     state, reason = _state(facts)
     matters = facts.told is not None or facts.hosts_instances
     return Standing(facts.node, facts.zone, state, facts.version, facts.applied, len(behind), lag, reason, matters)
@@ -132,6 +138,8 @@ class Barrier:
     affected: int
     applied: int
     laggards: tuple[Standing, ...]
+    """Those that hold it up, or the first of them."""
+    laggards_total: int
     exceptions: tuple[str, ...]
     """Nodes that applied it but had to close an object which it touched."""
     unseen: tuple[str, ...]
@@ -148,6 +156,7 @@ class Barrier:
             "affected": self.affected,
             "applied": self.applied,
             "laggards": [item.to_wire() for item in self.laggards],
+            "laggards_total": self.laggards_total,
             "exceptions": list(self.exceptions),
             "never_seen": list(self.unseen),
             "fences": [{"address": address, "waits_for": node} for address, node in self.fences],
@@ -163,7 +172,7 @@ def settled(revision: int, nodes: Iterable[Facts], now: datetime) -> Barrier:
     late = tuple(state for facts, state in mattering if facts.applied < facts.version)
     unseen = tuple(facts.node for facts, state in found if not state.matters)
     applied = len(mattering) - len(late)
-    return Barrier(revision, not late, len(mattering), applied, late, (), unseen)
+    return Barrier(revision, not late, len(mattering), applied, late, len(late), (), unseen)
 
 
 def barrier(
@@ -195,8 +204,15 @@ def barrier(
             applied += 1
         else:
             laggards.append(now_standing)
-    converged = applied >= ceil(total * quorum - 1e-9)
-    return Barrier(revision, converged, total, applied, tuple(laggards), tuple(exceptions), tuple(unseen))
+    converged = applied >= needed(total, quorum)
+    return Barrier(
+        revision, converged, total, applied, tuple(laggards), len(laggards), tuple(exceptions), tuple(unseen)
+    )
+
+
+def needed(total: int, quorum: float) -> int:
+    """How many of so many nodes are the share asked for."""
+    return ceil(total * quorum - 1e-9)
 
 
 def touched_objects(change: Change) -> frozenset[str]:
@@ -204,40 +220,73 @@ def touched_objects(change: Change) -> frozenset[str]:
     return frozenset(f"{SECTIONS[item.kind]}/{item.id}" for item in change.operations if item.kind in SECTIONS)
 
 
-def summary(revision: int, epoch: int, standings: Sequence[Standing], most: int = 100) -> dict[str, Any]:
-    """`GET /v1/convergence`: counts by state, lag, per zone, and the laggards by name, the furthest behind first."""
-    mattering = [item for item in standings if item.matters]
-    behind = sorted(
-        (item for item in mattering if item.state != "converged"), key=lambda item: (-item.lag_seconds, item.node)
-    )
-    by_zone: dict[str, list[Standing]] = {}
-    for item in standings:
-        by_zone.setdefault(item.zone, []).append(item)
+@dataclass(slots=True)
+class Census:
+    """Nodes counted: by state; and those that matter by how many versions they are behind, and by when the oldest change
+    that they lack was committed (None: they lack none)."""
+
+    states: Counter[State] = field(default_factory=Counter)
+    behind: Counter[int] = field(default_factory=Counter)
+    since: Counter[datetime | None] = field(default_factory=Counter)
+
+    def to_wire(self, now: datetime) -> dict[str, Any]:
+        counts = {state.replace("-", "_"): self.states.get(state, 0) for state in STATES}
+        seconds: Counter[float] = Counter()
+        for at, number in self.since.items():
+            seconds[round(lag_seconds(at, now), 3)] += number
+        return {
+            "nodes": {"total": self.states.total(), **counts},
+            "lag": {"versions": _marks(self.behind), "seconds": _marks(seconds)},
+        }
+
+    def __add__(self, other: "Census") -> "Census":
+        return Census(self.states + other.states, self.behind + other.behind, self.since + other.since)
+
+
+@dataclass(frozen=True, slots=True)
+class Cloud:
+    """The whole cloud's convergence with its head."""
+
+    converged: bool
+    """Every node that matters has applied its view, and none of those that are heard of had to close an object."""
+    zones: Mapping[str, Census]
+    laggards: tuple[Standing, ...]
+    """Those that matter and are in another state than converged: the furthest behind first, as many as were asked for."""
+    laggards_total: int
+    never_seen: tuple[str, ...]
+    """Of the nodes that do not matter, as many."""
+
+    @property
+    def census(self) -> Census:
+        """Of all zones."""
+        return sum(self.zones.values(), Census())
+
+    def to_wire(self, revision: int, epoch: int, now: datetime) -> dict[str, Any]:
+        """As `GET /v1/convergence` answers it."""
+        return {
+            "revision": revision,
+            "epoch": epoch,
+            "converged": self.converged,
+            **self.census.to_wire(now),
+            "zones": {zone: census.to_wire(now) for zone, census in sorted(self.zones.items())},
+            "laggards": [item.to_wire() for item in self.laggards],
+            "laggards_total": self.laggards_total,
+            "never_seen": list(self.never_seen),
+        }
+
+
+def lag_seconds(since: datetime | None, now: datetime) -> float:
+    return max(0.0, (now - since).total_seconds()) if since is not None else 0.0
+
+
+def _marks(counted: "Mapping[int, int] | Mapping[float, int]") -> dict[str, float | None]:
+    """The percentiles of values that stand as often as is counted."""
+    ranked = sorted(counted.items())
+    ends = list(accumulate(number for _, number in ranked))
+    total = ends[-1] if ends else 0
     return {
-        "revision": revision,
-        "epoch": epoch,
-        "converged": all(item.applied_version >= item.version and item.state != "degraded" for item in mattering),
-        "nodes": _counts(standings),
-        "lag": _lag(mattering),
-        "zones": {
-            zone: {"nodes": _counts(found), "lag": _lag([item for item in found if item.matters])}
-            for zone, found in sorted(by_zone.items())
-        },
-        "laggards": [item.to_wire() for item in behind[:most]],
-        "laggards_total": len(behind),
-        "never_seen": [item.node for item in standings if not item.matters][:most],
-    }
-
-
-def _counts(standings: Sequence[Standing]) -> dict[str, int]:
-    counts = Counter(item.state for item in standings)
-    return {"total": len(standings), **{state.replace("-", "_"): counts.get(state, 0) for state in STATES}}
-
-
-def _lag(standings: Sequence[Standing]) -> dict[str, Any]:
-    return {
-        "versions": percentiles([item.lag_versions for item in standings]),
-        "seconds": percentiles([round(item.lag_seconds, 3) for item in standings]),
+        name: ranked[bisect_left(ends, max(1, ceil(share * total)))][0] if total else None
+        for name, share in MARKS.items()
     }
 
 
@@ -245,6 +294,5 @@ def percentiles(values: Sequence[float]) -> dict[str, float | None]:
     """Nearest rank: each figure is one that was observed."""
     ranked = sorted(values)
     if not ranked:
-        return {"p50": None, "p90": None, "p99": None, "max": None}
-    marks = {"p50": 0.5, "p90": 0.9, "p99": 0.99, "max": 1.0}
-    return {name: ranked[max(0, ceil(share * len(ranked)) - 1)] for name, share in marks.items()}
+        return dict.fromkeys(MARKS)
+    return {name: ranked[max(0, ceil(share * len(ranked)) - 1)] for name, share in MARKS.items()}

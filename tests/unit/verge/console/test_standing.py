@@ -2,10 +2,11 @@
 
 import pytest
 
+from tests.unit.viewserver.recomputed import summary
 from verge.console.outcome import Exit
 from verge.console.standing import barrier_note, barrier_text, in_force_at
 from verge.console.status import text as status_text
-from viewserver.model.convergence import Standing, summary
+from viewserver.model.convergence import Standing
 
 
 def standing(node, state="converged", version=5, applied=5, zone="zone-a", lag=0.0, reason=None, matters=True):

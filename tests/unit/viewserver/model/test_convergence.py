@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from verge.contract.report import Failure
-from viewserver.model.convergence import Facts, Pending, Told, barrier, percentiles, standing, summary
+from viewserver.model.convergence import Facts, Pending, Told, barrier, percentiles, standing
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 
@@ -71,14 +71,6 @@ def test_an_exception_counts_where_the_change_touched_it():
         found = barrier(5, [node], frozenset({touched}), NOW, allow_degraded=allowed)
         assert found.converged == passed
         assert found.exceptions == (("nc-1",) if touched == "instances/i-1" else ())
-
-
-def test_the_laggards_come_furthest_behind_first():
-    nodes = [facts(f"nc-{age}", said=told(2), behind=[(3, age)]) for age in (1, 3, 2)]
-    found = summary(5, 1, [standing(one, NOW) for one in nodes], most=2)
-    assert [one["node"] for one in found["laggards"]] == ["nc-3", "nc-2"]
-    assert (found["laggards_total"], found["converged"]) == (3, False)
-    assert found["lag"]["seconds"] == {"p50": 2.0, "p90": 3.0, "p99": 3.0, "max": 3.0}
 
 
 @given(st.lists(st.floats(0, 1e6), min_size=1))
