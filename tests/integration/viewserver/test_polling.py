@@ -300,14 +300,13 @@ async def test_stopping_answers_those_who_wait(database_url, tmp_path):
         etags = await server.etags()
         url, token = server.url, server.admin_token
         client = httpx.AsyncClient(base_url=url, headers={"authorization": f"Bearer {token}"}, timeout=70)
-        waiting = len(server.replica.progress)
         polls = [
             asyncio.ensure_future(client.get(f"/v1/nodes/{node}/view?wait=50", headers={"If-None-Match": etags[node]}))
             for node in NODES
         ]
         barrier = asyncio.ensure_future(client.get("/v1/convergence?revision=1&wait=50"))
         ready = asyncio.ensure_future(client.get("/v1/convergence?revision=7&wait=50"))
-        await until(lambda: server.parked == 3 and len(server.replica.progress) == waiting + 2)
+        await until(lambda: server.parked == 3 and len(server.replica.advances.waiting) == 2)
     async with asyncio.timeout(10):  # of 50 that they were ready to wait
         assert {(await poll).status_code for poll in polls} == {304}
         assert (await barrier).json()["converged"] is False

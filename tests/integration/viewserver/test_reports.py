@@ -34,9 +34,9 @@ async def etag_of(server, name):
 
 async def waiting(server, **params):
     """A barrier that is being waited for now."""
-    before = len(server.replica.progress)
+    before = len(server.replica.advances.waiting)
     task = asyncio.ensure_future(convergence(server, **params))
-    await until(lambda: len(server.replica.progress) > before or task.done())
+    await until(lambda: len(server.replica.advances.waiting) > before or task.done())
     return task
 
 
@@ -254,9 +254,8 @@ async def test_a_wait_that_is_none(cloud, place, wrong):
 
 async def test_an_update_may_wait_until_it_is_applied(cloud):
     await cloud.apply(*NODES)
-    before = len(cloud.replica.progress)
     posted = asyncio.ensure_future(cloud.update(ONLY_NC_3, wait="applied", timeout=50))
-    await until(lambda: len(cloud.replica.progress) > before and cloud.replica.held.revision == 2)
+    await until(lambda: len(cloud.replica.advances.waiting) == 1 and cloud.replica.held.revision == 2)
     assert not posted.done()
     await cloud.apply("nc-3")
     answer = await posted
