@@ -29,6 +29,7 @@ from nodeagent.kernel import KernelRefused, TooLong
 from nodeagent.kernel.handover import Handover, Pair
 from nodeagent.kernel.links import HostLinks, can_filter_bridges
 from nodeagent.kernel.ruleset import KernelRuleset
+from nodeagent.metering import Metering, Traffic
 from nodeagent.nft.changes import DeleteTable, count
 from nodeagent.nft.document import document
 from nodeagent.nft.transaction import lines
@@ -38,7 +39,6 @@ from nodeagent.plan.assignment import highest
 from nodeagent.plan.difference import HandlesUnknown
 from nodeagent.plan.plan import Plan, changes_structure
 from nodeagent.plan.plan import plan as make_plan
-from nodeagent.probes import Verdict
 from nodeagent.quarantine import Quarantine
 from nodeagent.selftest import SelfTest
 from nodeagent.state import generations, ownership
@@ -79,9 +79,8 @@ class Enforcement:
         self._links = HostLinks(facts)
         self._settings = HostSettings(facts, self._links, formers)
         self._handover = Handover(facts)
-        self._self_test = SelfTest(facts) if facts.self_test else None
-        self._untested = True
-        """The kernel's structure has changed since real packets last passed as they should."""
+        self._self_test = SelfTest(facts)
+        self._metering = Metering(self._ruleset)
         self._believed: Observed | None = None
         self._believed_at = -1
         """The kernel's generation (of rulesets, not of policy) at which `_believed` was true."""
@@ -159,7 +158,8 @@ class Enforcement:
     def resync(self, view: View | None, *, clock_seconds: int) -> Outcome:
         """Like `apply`, after reading back everything that is ours."""
         self._believed = None
-        self._untested = True
+        self._self_test.doubt()
+        self._metering.doubt()
         self._settings.doubt()
         if self.dnsmasq:
             self.dnsmasq.doubt()
@@ -199,11 +199,14 @@ class Enforcement:
             committed = self._commit(plan, behind, observed)
             clock.lap("apply")
             changes, again = changes + count(plan.changes), again + plan.judged_again
-            self._untested = self._untested or changes_structure(plan.changes)
+            if changes_structure(plan.changes):
+                self._self_test.doubt()
             if committed:
                 break
         else:
             raise KernelRefused("somebody else keeps changing the ruleset")
+        if view and not cannot:
+            self._meter(wanted, failures)
         cut = self._hand_over(view, wanted, before, failures)
         opened = self._settings.open(links, wanted, failures)
         clock.lap("apply")
@@ -213,8 +216,10 @@ class Enforcement:
             why = Failure("view", "links", cannot)
             return Outcome("rejected", (why,), {}, clock.spent_ms, changes, again, cut, taken)
         failures += (*wanted.failures, *self._operators.failures)
-        self._untested = self._untested or bool(taken or opened)
-        verdict = self._tested(view, failures)
+        if taken or opened:
+            self._self_test.doubt()
+        verdict = self._self_test.due() if view else None
+        failures += verdict.failures if verdict else ()
         clock.lap("verify")
         state: Literal["applied", "degraded", "rejected"] = "degraded" if failures else "applied"
         if verdict and verdict.state == "leaks":
@@ -232,20 +237,27 @@ class Enforcement:
             self_test=verdict,
         )
 
-    def _tested(self, view: View | None, failures: list[Failure]) -> Verdict | None:
-        """Do real packets fare as they should? Only where that may have changed."""
-        if not self._untested or view is None or self._self_test is None:
-            return None
-        verdict = self._self_test.run()
-        self._untested = verdict.state != "passed"
-        if verdict.state in ("leaks", "loses"):
-            failures.append(Failure(f"host/{self._facts.bridge}", "self-test", verdict.reason or ""))
-        return verdict
+    def _meter(self, wanted: Desired, failures: list[Failure]) -> None:
+        """In a transaction of its own, and only where instances come or go: what it counts must outlive all others."""
+        try:
+            if not self._metering.realise(wanted.metered):
+                return
+        except KernelRefused as refused:
+            failures.append(Failure("host/metering", "metering", str(refused)))
+            return
+        expected = self._believed_at + 1 & 0xFFFF_FFFF
+        if self._believed is not None and self._ruleset.generation() == expected:
+            self._believed_at = expected
+        else:
+            self._believed = None
+
+    def traffic(self) -> dict[InstanceId, Traffic]:
+        """What passed to and from each instance since it came to this node. Raises KernelRefused."""
+        return self._metering.traffic()
 
     def tidy(self) -> None:
         """Takes down what was put up for passes, now that nobody waits for one."""
-        if self._self_test:
-            self._self_test.tidy()
+        self._self_test.tidy()
 
     def plan(self, view: View | None) -> PlanText:
         """What `resync` would change now. Nothing is touched. Raises KernelRefused, OSError."""
@@ -293,8 +305,7 @@ class Enforcement:
         if self.dnsmasq:
             self.dnsmasq.close()
         self._ruleset.close()
-        if self._self_test:
-            self._self_test.close()
+        self._self_test.close()
         self._links.close()
         self._handover.close()
 

@@ -20,6 +20,7 @@ from nodeagent.formersettings import FormerSettings
 from nodeagent.kernel import KernelRefused, identifier
 from nodeagent.kernel.links import HostLinks
 from nodeagent.kernel.ruleset import KernelRuleset
+from nodeagent.kernel.scratch import ScratchLinks
 from nodeagent.nft.changes import DeleteTable
 from nodeagent.nft.document import closed_script
 from nodeagent.nft.transaction import transaction
@@ -37,6 +38,7 @@ from nodeagent.plan.flush import (
     left,
     steps,
 )
+from nodeagent.state import ownership, scratch
 from nodeagent.state.host import HostFacts
 
 _VIEWS: Final = ("view.next", "view.last", "view.pinned", "view.deltas", "former.json")
@@ -130,10 +132,14 @@ class _Host:
         self._directory = directory
         self._links = HostLinks(facts)
         self._ruleset = KernelRuleset()
+        ports = scratch.pair(facts.ports)
+        self._scratch = ScratchLinks(facts.bridge, ports) if ports else None
 
     def close(self) -> None:
         self._links.close()
         self._ruleset.close()
+        if self._scratch:
+            self._scratch.close()
 
     def ports(self) -> int:
         return len(self._links.read().ports)
@@ -146,10 +152,10 @@ class _Host:
         for one in running:
             one.release()
         return Ours(
-            tables=tuple(sorted(observed)),
+            tables=(*sorted(observed), *((ownership.METERS,) if self._ruleset.meters() else ())),
             operators={table: seen.operators for table, seen in observed.items() if seen.operators},
             addresses=self._links.labelled(),
-            links=(identifier.LINK,) if identifier.made() else (),
+            links=((identifier.LINK,) if identifier.made() else ()) + (self._scratch.left() if self._scratch else ()),
             dnsmasq=tuple(one.pid for one in running),
             formers=formers,
             now={setting: value for setting, value in known.items() if value is not None},
@@ -171,8 +177,11 @@ class _Host:
             case DropTables(tables, closed):
                 text = transaction(map(DeleteTable, tables))
                 self._ruleset.run(text + (closed_script(closed) if closed else ""))
-            case DropLink():
+            case DropLink(identifier.LINK):
                 identifier.release()
+            case DropLink():
+                if self._scratch:  # both at once
+                    self._scratch.remove()
             case Forget(path):
                 path.unlink(missing_ok=True)
             case _:

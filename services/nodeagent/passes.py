@@ -26,6 +26,7 @@ from nodeagent.drift import Notice, Suspects
 from nodeagent.enforcement import Enforcement, Outcome, PlanText
 from nodeagent.journal import Journal
 from nodeagent.kernel.watch import RulesetWatch
+from nodeagent.metering import Traffic
 from nodeagent.preflight.judging.judge import failures, told
 from nodeagent.preflight.preflight import Preflight
 from nodeagent.probes import Verdict
@@ -246,6 +247,11 @@ class Passes:
         async with self._turn:
             view = self.wanted.view if self.wanted else None
             return await self._in_worker(lambda: enforcement.ruleset(view))
+
+    async def traffic(self) -> dict[InstanceId, Traffic]:
+        """Read now. Empty where nothing is counted. Raises KernelRefused."""
+        enforcement = self._enforcement
+        return await self._in_worker(enforcement.traffic) if enforcement else {}
 
     def close(self) -> None:
         """Wait for the step that runs; what is in the kernel stays."""

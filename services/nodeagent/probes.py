@@ -17,6 +17,7 @@ from ipaddress import IPv4Address
 from typing import Final, Literal
 
 from nodeagent.state.scratch import PORT, ScratchPort
+from verge.contract.report import Failure
 from verge.contract.rule import UDP
 
 _TOKEN: Final = 16
@@ -47,6 +48,12 @@ class Verdict:
     """None if it passed."""
     took_ms: float
     at: datetime
+    object: str
+    """What it is about, as failures name it."""
+
+    @property
+    def failures(self) -> tuple[Failure, ...]:
+        return (Failure(self.object, "self-test", self.reason or ""),) if self.state in ("leaks", "loses") else ()
 
 
 def frames(ports: tuple[ScratchPort, ScratchPort], token: bytes, sport: int) -> dict[str, bytes]:

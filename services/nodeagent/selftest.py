@@ -30,9 +30,11 @@ class SelfTest:
     """Of the network namespace of the thread that makes it."""
 
     def __init__(self, facts: HostFacts) -> None:
-        """Removes what one who died has left."""
+        """Removes what one who died has left. Does nothing where the facts say that there is no self-test."""
         self._bridge = facts.bridge
-        self._ports = scratch.pair(facts.ports)
+        self._is_on = facts.self_test
+        self._doubted = True
+        self._ports = scratch.pair(facts.ports) if facts.self_test else None
         self._links = ScratchLinks(facts.bridge, self._ports) if self._ports else None
         if self._links:
             with suppress(KernelRefused, OSError):  # who may not remove links cannot make any: `run` says so
@@ -49,6 +51,18 @@ class SelfTest:
             with suppress(KernelRefused, OSError):  # the next test says what is wrong
                 self._links.tidy()
 
+    def doubt(self) -> None:
+        """What packets have shown may not hold any more."""
+        self._doubted = True
+
+    def due(self) -> Verdict | None:
+        """The test, if there is doubt; it stays until packets passed as they should."""
+        if not self._is_on or not self._doubted:
+            return None
+        verdict = self.run()
+        self._doubted = verdict.state != "passed"
+        return verdict
+
     def run(self) -> Verdict:
         """Blocks for a few milliseconds; where a control is lost, for a second at most."""
         began = perf_counter()
@@ -57,7 +71,8 @@ class SelfTest:
             state, reason = self._judged()
         except (KernelRefused, OSError) as refused:
             state, reason = "unable", str(refused)
-        return Verdict(state, reason, round((perf_counter() - began) * 1000, 3), datetime.now(UTC))
+        took_ms = round((perf_counter() - began) * 1000, 3)
+        return Verdict(state, reason, took_ms, datetime.now(UTC), f"host/{self._bridge}")
 
     def _judged(self) -> tuple[State, str | None]:
         if self._links is None or self._ports is None:

@@ -6,6 +6,7 @@ import os
 import random
 import re
 import signal
+import socket
 import sys
 from datetime import datetime
 from pathlib import Path
@@ -52,9 +53,12 @@ class Process:
         return await asyncio.to_thread(self.running.wait, 15)
 
     async def get(self, path: str) -> dict:
+        return orjson.loads(await self.text(path))
+
+    async def text(self, path: str) -> str:
         transport = httpx.AsyncHTTPTransport(uds=str(self.directory / "state" / "agent.sock"))
         async with httpx.AsyncClient(transport=transport, base_url="http://agent", timeout=15) as client:
-            return (await client.get(path)).json()
+            return (await client.get(path)).text
 
 
 @pytest.fixture
@@ -269,3 +273,31 @@ async def test_without_a_self_test_nothing_of_it_is_there(node):
         await server.until(lambda: etag in server.applied)
         assert (await node.get("/v1/status"))["self_test"]["state"] == "off"
         assert "169.254.67.71" not in ours(node)
+
+
+async def test_what_instances_send_is_served_and_outlives_the_agent(node, vms):
+    vms[0].host.ip("link set eth0 address d0:0d:1a:2b:3c:4d")  # as the view has it
+    async with serving(node) as server:
+        etag = await server.publish(wire(22))
+        for number in range(2):
+            node.start()
+            await node.ready()
+            await server.until(lambda: etag in server.applied)
+            if not number:
+                with vms[0].host.socket(socket.AF_INET, socket.SOCK_DGRAM) as out:
+                    out.sendto(bytes(72), (str(vms[2].ip), 9))
+            async with asyncio.timeout(5):  # it may wait for an ARP answer
+                while True:
+                    [one] = (await node.get("/v1/instances"))["instances"]
+                    if one["traffic"]["outside"]["out"]["packets"]:
+                        break
+                    await asyncio.sleep(0.01)
+            assert one["id"] == "i-00000001"
+            assert one["traffic"]["outside"]["out"] == {"packets": 1, "bytes": 100}
+            assert one["traffic"]["inside"]["out"] == {"packets": 0, "bytes": 0}
+            assert (await node.get("/v1/instances/i-00000001")) == one
+            assert (
+                'verge_instance_bytes_total{direction="out",instance="i-00000001",scope="outside"} 100.0'
+                in await node.text("/metrics")
+            )
+            assert await node.end(signal.SIGKILL) == -signal.SIGKILL

@@ -16,8 +16,11 @@ from nodeagent.api.metrics import exposed
 from nodeagent.api.problems import Fault, Problem
 from nodeagent.api.status import by_text, status_of
 from nodeagent.enforcement import Outcome, PlanText
+from nodeagent.kernel import KernelRefused
+from nodeagent.metering import Traffic
+from nodeagent.nft.meters import DIRECTIONS, Scope
 from verge import apidocs
-from verge.contract.view import View, ViewInvalid
+from verge.contract.view import InstanceId, View, ViewInvalid
 
 TITLE = "Verge node agent"
 
@@ -78,6 +81,14 @@ def _add_asking(app: FastAPI, agent: Agent | None) -> None:
         desired, observed = await _present(agent).passes.ruleset()
         return wire.Ruleset(desired=desired, observed=observed)
 
+    @app.get("/v1/instances")
+    async def instances() -> wire.Instances:
+        """Each instance of the view in force: is its port enforced, and what has passed it?"""
+        running = _present(agent)
+        traffic = await _traffic(running)
+        found = sorted(_readiness(running).items())
+        return wire.Instances(instances=[_instance(name, readiness, traffic) for name, readiness in found])
+
     @app.get("/v1/instances/{instance}")
     async def instance(
         instance: str,
@@ -101,7 +112,7 @@ def _add_asking(app: FastAPI, agent: Agent | None) -> None:
                 continue
         if readiness is None:
             raise Problem(404, f"no view of this node names {instance}")
-        return wire.Instance(id=instance, readiness=readiness, ready=readiness == "ready")
+        return _instance(instance, readiness, await _traffic(_present(agent)))
 
     @app.get(
         "/metrics",
@@ -110,7 +121,8 @@ def _add_asking(app: FastAPI, agent: Agent | None) -> None:
     )
     async def metrics(request: Request) -> Response:
         """For Prometheus, in its text format; docs/metrics-agent.md says what each name means."""
-        return exposed(_present(agent), request.headers.get("accept", ""))
+        running = _present(agent)
+        return exposed(running, await _traffic(running), request.headers.get("accept", ""))
 
     @app.get("/healthz")
     async def healthz() -> wire.Health:
@@ -186,6 +198,26 @@ def _readiness(agent: Agent) -> dict[str, wire.Readiness]:
     """Of what is in force: rules of a view that was rejected protect nobody."""
     outcome = agent.passes.outcome
     return by_text(outcome) if outcome and outcome.state != "rejected" else {}
+
+
+async def _traffic(agent: Agent) -> dict[InstanceId, Traffic]:
+    """Empty where the kernel cannot be asked: who asks whether a port is ready is answered all the same."""
+    try:
+        return await agent.passes.traffic()
+    except (KernelRefused, OSError):
+        return {}
+
+
+def _instance(name: str, readiness: wire.Readiness, traffic: dict[InstanceId, Traffic]) -> wire.Instance:
+    counts = traffic.get(InstanceId(name))
+
+    def directions(scope: Scope) -> wire.Directions:
+        assert counts is not None
+        incoming, out = (wire.Count(**counts[one, scope]._asdict()) for one in DIRECTIONS)
+        return wire.Directions.model_validate({"in": incoming, "out": out})
+
+    found = wire.Traffic(inside=directions("inside"), outside=directions("outside")) if counts else None
+    return wire.Instance(id=name, readiness=readiness, ready=readiness == "ready", traffic=found)
 
 
 def _plan(plan: PlanText) -> wire.Plan:

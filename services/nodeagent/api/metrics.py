@@ -4,7 +4,7 @@ Everything is read when it is asked for, from what the agent counts anyway.
 """
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import get_args
 
 from fastapi.responses import Response
@@ -16,31 +16,35 @@ from prometheus_client.registry import Collector
 from nodeagent.agent import Agent
 from nodeagent.api import wire
 from nodeagent.api.status import status_of
+from nodeagent.metering import Traffic
 from nodeagent.session import Standing
+from verge.contract.view import InstanceId
 
 PASSES = ("applied", "degraded", "rejected")
 STAGES = ("plan", "apply", "verify")
 FORMS = ("delta", "whole")
 
 
-def exposed(agent: Agent, accept: str) -> Response:
+def exposed(agent: Agent, traffic: Mapping[InstanceId, Traffic], accept: str) -> Response:
     """In the Prometheus text format, or OpenMetrics for those who accept it."""
     registry = CollectorRegistry(auto_describe=False)
-    registry.register(_Collected(agent))
+    registry.register(_Collected(agent, traffic))
     ProcessCollector(registry=registry)
     encode, content_type = choose_encoder(accept)
     return Response(encode(registry), headers={"content-type": content_type, "cache-control": "no-store"})
 
 
 class _Collected(Collector):
-    def __init__(self, agent: Agent) -> None:
+    def __init__(self, agent: Agent, traffic: Mapping[InstanceId, Traffic]) -> None:
         self.agent = agent
+        self.traffic = traffic
         self.status = status_of(agent)
 
     def collect(self) -> Iterator[Metric]:
         yield from self._view()
         yield from self._passes()
         yield from self._server()
+        yield from self._traffic()
 
     def _view(self) -> Iterator[Metric]:
         status = self.status
@@ -94,6 +98,17 @@ class _Collected(Collector):
         yield stale
         yield CounterMetricFamily("verge_agent_reports_sent", "Reports that the server took.", reporting.sent)
         yield CounterMetricFamily("verge_agent_reports_failed", "Attempts that it did not take.", reporting.failed)
+
+    def _traffic(self) -> Iterator[Metric]:
+        labels = ["instance", "direction", "scope"]
+        packets = CounterMetricFamily("verge_instance_packets", "IP packets that passed.", labels=labels)
+        sizes = CounterMetricFamily("verge_instance_bytes", "Bytes of IP packets that passed.", labels=labels)
+        for instance, counts in sorted(self.traffic.items()):
+            for (direction, scope), count in counts.items():
+                packets.add_metric([instance, direction, scope], count.packets)
+                sizes.add_metric([instance, direction, scope], count.bytes)
+        yield packets
+        yield sizes
 
 
 def _one_of(name: str, what: str, label: str, values: tuple[str, ...], chosen: str | None) -> Metric:

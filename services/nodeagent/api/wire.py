@@ -2,7 +2,7 @@
 
 from typing import Literal, get_args
 
-from pydantic import BaseModel
+from pydantic import BaseModel, Field
 
 from nodeagent.session import Standing
 
@@ -143,10 +143,38 @@ class Ruleset(BaseModel):
     observed: str
 
 
+class Count(BaseModel):
+    packets: int
+    bytes: int
+    """Of IP packets, without Ethernet."""
+
+
+class Directions(BaseModel):
+    """Seen from the instance."""
+
+    incoming: Count = Field(serialization_alias="in", validation_alias="in")
+    out: Count
+
+
+class Traffic(BaseModel):
+    """Packets that passed since the instance came to this node. `inside` is to and from the private ranges and elastic IPs
+    of the cloud, `outside` all else."""
+
+    inside: Directions
+    outside: Directions
+
+
 class Instance(BaseModel):
     id: str
     readiness: Readiness
     ready: bool
+    traffic: Traffic | None
+    """None: nothing is counted, as for one that is quarantined."""
+
+
+class Instances(BaseModel):
+    instances: list[Instance]
+    """By id."""
 
 
 class Health(BaseModel):

@@ -16,6 +16,7 @@ from nodeagent.desired.parts import NOTHING, LeftOut
 from nodeagent.desired.translation import Translations
 from nodeagent.state import ownership, scratch
 from nodeagent.state.host import HostFacts, Identity, Sysctl
+from nodeagent.state.metered import NOBODY, Metered
 from nodeagent.state.rule import KeyType
 from nodeagent.state.ruleset import Chain, Ruleset, Set, Span, Table
 from verge.contract.members import Members
@@ -41,6 +42,7 @@ class Desired:
     elastic: tuple[Pair, ...] = ()
     """Elastic IPs in force."""
     elastic_ranges: tuple[Span, ...] = ()
+    metered: Metered = NOBODY
     speaks_for: frozenset[int] = frozenset()
     """Private addresses that neighbours find by this host's MAC address."""
     sysctls: tuple[Sysctl, ...] = ()
@@ -175,6 +177,7 @@ def _desired(whole: View, facts: HostFacts, identity: Identity, memo: Memo, left
         revoke=network.revoke,
         elastic=bound.pairs,
         elastic_ranges=ranges,
+        metered=memo.of(_metered, (), enforced, view.network.private_ranges, view.network.public_ips),
         speaks_for=resolution.speaks_for(hop, enforced),
         sysctls=settings.sysctls(facts, view),
         addresses=settings.addresses(view),
@@ -216,6 +219,11 @@ def _address_sets(
 
 def _members_set(members: Members) -> Set:
     return Set((KeyType.IPV4,), members)
+
+
+def _metered(enforced: tuple[ViewInstance, ...], *ranges: tuple[Range, ...]) -> Metered:
+    spans = (Span(int(low), int(high)) for one in ranges for low, high in one)
+    return Metered({int(vm.private_ip): vm.id for vm in enforced}, frozenset(elastic.joined(spans)))
 
 
 def _instance_ranges(view: View) -> tuple[Span, ...]:

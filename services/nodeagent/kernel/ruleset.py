@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
-from typing import Final
+from typing import Any, Final
 
 from nodeagent.kernel import KernelRefused, TooLong
 from nodeagent.kernel.libnftables import Libnftables
@@ -10,7 +10,7 @@ from nodeagent.kernel.netlink import Nftables
 from nodeagent.nft.changes import AddElements, Change
 from nodeagent.nft.listing import observed
 from nodeagent.nft.transaction import transaction
-from nodeagent.state.ownership import TABLES, rule_hash
+from nodeagent.state.ownership import METERS, TABLES, rule_hash
 from nodeagent.state.ruleset import Family, Observed, SeenRule, SeenTable, TableId
 
 _FAMILIES: Final[dict[Family, int]] = {"ip": 2, "arp": 3, "bridge": 7}  # NFPROTO_*
@@ -82,6 +82,12 @@ class KernelRuleset:
     def run(self, commands: str) -> None:
         """All of them or none. Raises KernelRefused."""
         self._nft.commit(commands)
+
+    def meters(self) -> list[dict[str, Any]]:
+        """libnftables-json(5) of the counting table; empty where there is none. Raises KernelRefused."""
+        there = any((family, name) == (2, METERS.name) and not asleep for family, name, asleep in self._fast.tables())
+        entries: list[dict[str, Any]] = self._nft.listing({METERS})["nftables"] if there else []
+        return entries
 
     def text(self) -> str:
         return self._nft.text(set(self._ours()))

@@ -101,6 +101,15 @@ class ScratchLinks:
             self._between = Scratch(*(port.peer for port in self._ports))
         return self._between
 
+    def left(self) -> tuple[str, ...]:
+        """Ports that are there."""
+        found = []
+        for port in self._ports:
+            with suppress(Absent):
+                self._find(port.name)
+                found.append(port.name)
+        return tuple(found)
+
     def tidy(self) -> None:
         """Remove them, if they were made. Raises KernelRefused."""
         if self._made_for:

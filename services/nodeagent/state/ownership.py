@@ -2,6 +2,7 @@
 
 ruleset     tables `bridge verge_l2`, `arp verge` and `ip verge`, whole: whatever is in them is ours to change, nothing
             outside is. Save what is named `operator_…`: it is the operators', and we leave it alone (`desired.operators`)
+            A fourth, `ip verge_meters`, counts instances' packets
 rules       carry in their comment the hash of their text: `verge:1f2e3d4c5b6a`
 flows       the connection mark belongs to us for flows of instances; nothing else on the host may set it
 addresses   of our bridge, where the node owns the gateway's, carry the label `br0:verge`; one that was there without it is
@@ -22,6 +23,8 @@ BRIDGE: Final = TableId("bridge", "verge_l2")
 IP: Final = TableId("ip", "verge")
 ARP: Final = TableId("arp", "verge")
 TABLES: Final = (ARP, BRIDGE, IP)
+METERS: Final = TableId("ip", "verge_meters")
+"""Counts, and judges nothing: no part of what is desired (`nft.meters`)."""
 
 _MARK: Final = "verge:"
 _OPERATORS: Final = "operator_"
