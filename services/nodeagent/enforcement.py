@@ -295,6 +295,10 @@ class Enforcement:
         links = self._links.read()
         return self._readiness(self._desired(view, links.identity), links)
 
+    def dropped(self) -> dict[str, int]:
+        """Packets of instances that were beyond a limit, by limit. Raises KernelRefused, OSError."""
+        return self._ruleset.dropped()
+
     def ruleset(self, view: View | None) -> tuple[str, str]:
         """(desired, observed) as nft text. Policy generations are in the observed one only. Raises KernelRefused."""
         identity = self._links.read().identity

@@ -21,11 +21,12 @@ packet. DHCP and metadata are the cloud's own: no security group speaks of them.
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from nodeagent.desired import elastic, operators
+from nodeagent.desired import elastic, limits, operators
 from nodeagent.desired.groups import EGRESS, INGRESS, chain_of
 from nodeagent.desired.names import token
 from nodeagent.desired.reserved import METADATA
 from nodeagent.state import generations
+from nodeagent.state.limits import DEFAULTS, Limits
 from nodeagent.state.rule import (
     ACCEPT,
     DROP,
@@ -66,6 +67,7 @@ _FROM_INSTANCE = within("instances4", Field.IP_SADDR)
 _DHCP_REQUEST = equals(Field.UDP_SPORT, 68), equals(Field.UDP_DPORT, 67)
 _DHCP_ANSWER = equals(Field.UDP_SPORT, 67), equals(Field.UDP_DPORT, 68)
 _METADATA = equals(Field.IP_DADDR, int(METADATA))
+_STAMP_IN = rule(Stamp(Field.IP_DADDR, generations.CURRENT)), rule(ACCEPT)
 _METADATA_FLOW = equals(Field.CT_FIRST_DADDR, int(METADATA))
 
 
@@ -89,6 +91,7 @@ class Manners:
     public_interface: str | None
     """None on a flat network."""
     transit: bool = True
+    limits: Limits = DEFAULTS
     """May the host forward what concerns none of its instances?"""
 
 
@@ -115,6 +118,7 @@ def base_chains(manners: Manners) -> dict[str, Chain]:
                 rule(*_DHCP_REQUEST, ACCEPT),
                 rule(_REPLY, Goto("from_vm_reply")),
                 _unbound(Field.CT_REPLY_DADDR, Field.IP_SADDR),
+                *limits.first_packets(manners.limits, "from"),
                 rule(_METADATA, Goto("to_metadata")),
                 rule(Dispatch(Field.IP_SADDR, "vm_out")),
                 rule(DROP),
@@ -174,7 +178,7 @@ def base_chains(manners: Manners) -> dict[str, Chain]:
         # host's address looks the same (br_netfilter gives it no input interface)
         "output": Chain(
             (
-                rule(_TO_LOCAL, _ORIGINAL, *_DHCP_ANSWER, Goto("pass_in")),
+                rule(_TO_LOCAL, _ORIGINAL, *_DHCP_ANSWER, Goto("stamp_in")),
                 *_when(host_to_vm, rule(_TO_LOCAL, _ORIGINAL, Goto("pass_in"))),
             ),
             OUTPUT,
@@ -201,8 +205,10 @@ def base_chains(manners: Manners) -> dict[str, Chain]:
             )
         ),
         **operators.of_packets(),
-        "pass_in": Chain((rule(Stamp(Field.IP_DADDR, generations.CURRENT)), rule(ACCEPT))),
+        "pass_in": Chain((*limits.first_packets(manners.limits, "to"), *_STAMP_IN)),
+        "stamp_in": Chain(_STAMP_IN),
         "pass_reply": Chain((rule(Stamp(Field.IP_SADDR, generations.CURRENT)), rule(ACCEPT))),
+        **limits.flow_chains(manners.limits),
     }
 
 

@@ -4,13 +4,15 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from typing import Any, Final
 
+from nodeagent.desired.limits import over
 from nodeagent.kernel import KernelRefused, TooLong
 from nodeagent.kernel.libnftables import Libnftables
 from nodeagent.kernel.netlink import Nftables
 from nodeagent.nft.changes import AddElements, Change
 from nodeagent.nft.listing import observed
 from nodeagent.nft.transaction import transaction
-from nodeagent.state.ownership import METERS, TABLES, rule_hash
+from nodeagent.state.limits import WHAT
+from nodeagent.state.ownership import BRIDGE, IP, METERS, TABLES, rule_hash
 from nodeagent.state.ruleset import Family, Observed, SeenRule, SeenTable, TableId
 
 _FAMILIES: Final[dict[Family, int]] = {"ip": 2, "arp": 3, "bridge": 7}  # NFPROTO_*
@@ -88,6 +90,13 @@ class KernelRuleset:
         there = any((family, name) == (2, METERS.name) and not asleep for family, name, asleep in self._fast.tables())
         entries: list[dict[str, Any]] = self._nft.listing({METERS})["nftables"] if there else []
         return entries
+
+    def dropped(self) -> dict[str, int]:
+        """Packets beyond a limit, by what it limits, since the tables were made. Cheap. Raises KernelRefused."""
+        return {
+            what: sum(self._fast.counted(_FAMILIES[table.family], table.name, over(what)) for table in (BRIDGE, IP))
+            for what in WHAT
+        }
 
     def text(self) -> str:
         return self._nft.text(set(self._ours()))

@@ -7,6 +7,7 @@ from nodeagent.state.rule import (
     Accept,
     Dispatch,
     Drop,
+    Faster,
     Field,
     Flag,
     Goto,
@@ -15,6 +16,7 @@ from nodeagent.state.rule import (
     Jump,
     KeyType,
     Match,
+    More,
     Stamp,
     Translate,
     TranslateBy,
@@ -24,8 +26,8 @@ from nodeagent.state.rule import (
 from nodeagent.state.ruleset import Part, Set, Span, Table
 from verge.contract.members import Members
 
-STATUS = {"snat": 0x10, "dnat": 0x20}
-"""IPS_SRC_NAT, IPS_DST_NAT"""
+STATUS = {"confirmed": 0x8, "snat": 0x10, "dnat": 0x20}
+"""IPS_CONFIRMED, IPS_SRC_NAT, IPS_DST_NAT"""
 
 Fate = Literal["accept", "drop", "end"]
 """`end`: the chain ended without a verdict."""
@@ -113,6 +115,8 @@ def _matches(table: Table, match: Match, packet: Packet) -> bool:
             status = packet.fields.get(wanted, 0)
             assert isinstance(status, int)
             return bool(status & STATUS[name]) != negate
+        case Faster() | More():
+            return False  # a packet by itself is beyond no limit
         case _:
             assert_never(match)
 
