@@ -60,6 +60,9 @@ class MemoryEnforcement:
         wanted = view.digest if view else "closed"
         return PlanText(() if self.kernel.content == wanted else (f"{self.kernel.content} → {wanted}",))
 
+    def dropped(self) -> dict[str, int]:
+        return {}
+
     def moved(self) -> bool:
         return self.kernel.touched
 
