@@ -27,15 +27,14 @@ from nodeagent.formersettings import FormerSettings
 from nodeagent.hostsettings import HostSettings
 from nodeagent.kernel import KernelRefused, TooLong
 from nodeagent.kernel.handover import Handover, Pair
-from nodeagent.kernel.links import HostLinks
+from nodeagent.kernel.links import HostLinks, can_filter_bridges
 from nodeagent.kernel.ruleset import KernelRuleset
 from nodeagent.metering import Metering, Traffic
 from nodeagent.nft.changes import DeleteTable, count
 from nodeagent.nft.document import document
-from nodeagent.nft.pieces import can_be_cut
 from nodeagent.nft.transaction import lines
 from nodeagent.operatorrules import OperatorRules
-from nodeagent.outcome import Clock, Outcome, PlanText
+from nodeagent.outcome import Clock, Outcome, PlanText, port_states
 from nodeagent.plan.assignment import highest
 from nodeagent.plan.difference import HandlesUnknown
 from nodeagent.plan.plan import Plan, changes_structure
@@ -137,8 +136,6 @@ class Enforcement:
             closed = {part: Failure(part.object, "ruleset", "") for part in left_out}
             try:
                 self._try(view, closed, memo)
-            except TooLong:
-                raise
             except (KernelRefused, OSError) as reason:
                 return str(reason)
             except Exception as reason:  # whatever it is, an object that provokes it is to blame
@@ -146,10 +143,7 @@ class Enforcement:
             return None
 
         stage = "ruleset" if isinstance(refused, KernelRefused | OSError) else "internal"
-        try:
-            return self._quarantine.search(view, attempt, stage)
-        except TooLong:  # the kernel cannot be asked
-            return None
+        return self._quarantine.search(view, attempt, stage)
 
     def _try(self, view: View, left_out: LeftOut, memo: Memo) -> None:
         """Would it go in? Nothing changes."""
@@ -184,7 +178,7 @@ class Enforcement:
         clock.lap("plan")
         taken, failures = self._settings.close(links)
         clock.lap("apply")
-        cannot = self._settings.cannot_filter(links)
+        cannot = self._cannot_filter(links)
         if cannot:
             # the view's rules would be evaded, so nothing may pass at all
             wanted = desired(None, self._facts)
@@ -202,13 +196,7 @@ class Enforcement:
             if not plan.changes and not behind:
                 break
             self._handover.leaving(before - set(wanted.elastic), self._spoken_for - wanted.speaks_for)
-            try:
-                committed = self._commit(plan, behind, observed)
-            except TooLong:
-                if can_be_cut(plan.changes):
-                    raise
-                self._close_first(links, clock_seconds)
-                continue
+            committed = self._commit(plan, behind, observed)
             clock.lap("apply")
             changes, again = changes + count(plan.changes), again + plan.judged_again
             if changes_structure(plan.changes):
@@ -222,7 +210,7 @@ class Enforcement:
         cut = self._hand_over(view, wanted, before, failures)
         opened = self._settings.open(links, wanted, failures)
         clock.lap("apply")
-        readiness = self._settings.readiness(wanted, self._links.read() if opened else links)
+        readiness = port_states(wanted, self._links.read() if opened else links, self._facts.bridge)
         clock.lap("verify")
         if cannot:
             why = Failure("view", "links", cannot)
@@ -305,11 +293,7 @@ class Enforcement:
         """Per instance of `view`: is its interface there, on our bridge, or can it never be? Call `apply` when an
         answer changed: a port that shows up needs its settings. Raises OSError."""
         links = self._links.read()
-        return self._settings.readiness(self._desired(view, links.identity), links)
-
-    def dropped(self) -> dict[str, int]:
-        """Packets of instances that were beyond a limit, by limit. Raises KernelRefused, OSError."""
-        return self._ruleset.dropped()
+        return port_states(self._desired(view, links.identity), links, self._facts.bridge)
 
     def ruleset(self, view: View | None) -> tuple[str, str]:
         """(desired, observed) as nft text. Policy generations are in the observed one only. Raises KernelRefused."""
@@ -350,17 +334,11 @@ class Enforcement:
             self._believed = self._ruleset.with_handles(observed)
             return make_plan(self._believed, links, wanted, next_generation)
 
-    def _close_first(self, links: Links, clock_seconds: int) -> None:
-        """What is made anew is made closed; the rest can then go in piece by piece."""
-        observed = self._observe()
-        plan = self._plan(observed, links, desired(None, self._facts), self._next_generation(observed, clock_seconds))
-        self._commit(plan, self._operators.addition(plan.changes, observed, self._ruleset), observed)
-
     def _next_generation(self, observed: Observed, clock_seconds: int) -> int:
         """Above all that were ever used, as far as the kernel, the checkpoint or the clock can tell."""
         ours = max(self.generation, clock_seconds) + 1
         after = max(ours, highest(observed) + 1)
-        return after if after <= generations.LAST else ours
+        return after if after <= generations.LAST else ours & generations.LAST or 1
 
     def _commit(self, plan: Plan, behind: str, observed: Observed) -> bool:
         """False if others changed the ruleset meanwhile, or what operators keep in it is in the way: the plan must be made
@@ -370,8 +348,6 @@ class Enforcement:
         except KernelRefused as refused:
             was_right = self._ruleset.generation() == self._believed_at
             self._believed = None
-            if was_right and isinstance(refused, TooLong):
-                raise
             if was_right and not self._operators.blamed(str(refused), behind, observed, self._ruleset):
                 self._operators.acquitted()
                 raise
@@ -396,13 +372,24 @@ class Enforcement:
             return 0
         now = set(wanted.elastic)
         is_first, self._is_first = self._is_first, False
+        moved = wanted.speaks_for ^ self._spoken_for
         self._handover.arrived(sorted(now if is_first else now - before), sorted(wanted.speaks_for - self._spoken_for))
         self._spoken_for = wanted.speaks_for
         try:
             if is_first:
                 return self._handover.tidied(now, wanted.elastic_ranges)
+            # as others know it by this host's MAC address, so this host has known it by another's, or will
+            self._links.forget_neighbours(moved)
             gone = before - now
             return self._handover.left(gone) if gone else 0
         except (KernelRefused, OSError) as refused:
             failures.append(Failure("host/conntrack", "links", str(refused)))
             return 0
+
+    def _cannot_filter(self, links: Links) -> str | None:
+        """Why bridged packets do not meet the ip table, if they do not."""
+        if not can_filter_bridges():
+            return "br_netfilter is not loaded: bridged packets would pass unjudged (modprobe br_netfilter)"
+        if links.bridge_filtered is False and self._links.read().bridge_filtered is False:
+            return f"nf_call_iptables of {self._facts.bridge} cannot be set: bridged packets would pass unjudged"
+        return None

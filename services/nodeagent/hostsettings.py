@@ -10,7 +10,7 @@ from typing import assert_never
 from nodeagent.desired.node import Desired
 from nodeagent.formersettings import FormerSettings
 from nodeagent.kernel import KernelRefused
-from nodeagent.kernel.links import HostLinks, can_filter_bridges
+from nodeagent.kernel.links import HostLinks
 from nodeagent.plan.host import (
     AddAddress,
     DeleteAddress,
@@ -26,8 +26,7 @@ from nodeagent.plan.host import (
     opening,
 )
 from nodeagent.state.host import HostFacts, Links
-from verge.contract.report import Failure, Readiness
-from verge.contract.view import InstanceId
+from verge.contract.report import Failure
 
 
 class HostSettings:
@@ -79,22 +78,6 @@ class HostSettings:
         """What `close` and `open` would do, as commands."""
         first = [described(step, self._facts) for step in closing(links)]
         return first, [described(step, self._facts) for step in self._opening(links, wanted)]
-
-    def cannot_filter(self, links: Links) -> str | None:
-        """Why bridged packets do not meet the ip table, if they do not."""
-        if not can_filter_bridges():
-            return "br_netfilter is not loaded: bridged packets would pass unjudged (modprobe br_netfilter)"
-        if links.bridge_filtered is False and self._links.read().bridge_filtered is False:
-            return f"nf_call_iptables of {self._facts.bridge} cannot be set: bridged packets would pass unjudged"
-        return None
-
-    def readiness(self, wanted: Desired, links: Links) -> dict[InstanceId, Readiness]:
-        states: dict[InstanceId, Readiness] = dict.fromkeys(sorted(wanted.quarantined), "quarantined")
-        for name, interface in wanted.interfaces.items():
-            port = links.ports.get(interface)
-            on_bridge = port is not None and port.bridge == self._facts.bridge
-            states[name] = "ready" if on_bridge else "waiting-for-interface"
-        return states
 
     def _opening(self, links: Links, wanted: Desired) -> tuple[Step, ...]:
         sysctls = self._links.sysctls(one.name for one in wanted.sysctls)

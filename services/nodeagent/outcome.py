@@ -5,7 +5,9 @@ from dataclasses import dataclass, field
 from time import perf_counter
 from typing import Literal
 
+from nodeagent.desired.node import Desired
 from nodeagent.probes import Verdict
+from nodeagent.state.host import Links
 from verge.contract.report import Failure, Readiness
 from verge.contract.view import InstanceId
 
@@ -66,3 +68,13 @@ class Clock:
         now = perf_counter()
         self.spent_ms[stage] += (now - self._since) * 1000
         self._since = now
+
+
+def port_states(wanted: Desired, links: Links, bridge: str) -> dict[InstanceId, Readiness]:
+    """Of each instance: is its interface there, on this bridge; is it on its way here; or can it never be?"""
+    states: dict[InstanceId, Readiness] = dict.fromkeys(sorted(wanted.quarantined), "quarantined")
+    states |= dict.fromkeys(sorted(wanted.prepared), "prepared")
+    for name, interface in wanted.interfaces.items():
+        port = links.ports.get(interface)
+        states[name] = "ready" if port is not None and port.bridge == bridge else "waiting-for-interface"
+    return states

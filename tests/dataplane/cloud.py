@@ -56,10 +56,9 @@ class Node:
         with self.host.entered():
             return self.enforcement.moved()
 
-    def restart(self, facts: HostFacts | None = None) -> None:
+    def restart(self) -> None:
         """As after kill -9 with every memory lost."""
         self.enforcement.close()
-        self._facts = facts or self._facts
         with self.host.entered():
             self.enforcement = Enforcement(self._facts)
 
@@ -76,6 +75,10 @@ class Cloud:
         self.network: dict[str, Any] = {}
         self.elastic: dict[str, str] = {}
         """Elastic IP → interface."""
+        self.holder: dict[str, str] = {}
+        """Interface → the node whose view says that its port is open, if that is not the one where its VM is plugged in."""
+        self.prepared: dict[str, str] = {}
+        """Interface → the node whose view has it with its port closed."""
         self.gateway_mode = "router"
         facts = replace(facts_of(lab.topology, transit=transit), self_test=self_test)
         self.addresses = {host.name: str(host.addresses(facts.public_interface)[0].ip) for host in lab.nodes}
@@ -106,9 +109,10 @@ class Cloud:
                 "interface": vm.interface,
                 "groups": self.groups_of.get(vm.interface, []),
                 "account": "a",
+                "node": "nc-1" if self.holder.get(vm.interface, vm.node) == node else "another",
             }
             for vm in self.vms
-            if vm.node == node
+            if node in (self.holder.get(vm.interface, vm.node), self.prepared.get(vm.interface))
         }
         made = wire(instances, self.groups, members, host=self.addresses[node], **self.network)
         made["host"]["gateway_mode"] = self.gateway_mode

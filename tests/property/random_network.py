@@ -99,7 +99,7 @@ def instances(draw):
     }
     if draw(st.integers(0, 4)) == 0:
         value["interface"] = draw(st.sampled_from(["eth7", "vn_i-0"]))
-    if draw(st.integers(0, 4)) == 0:
+    if draw(st.integers(0, 2)) == 0:
         value["migrating_to"] = draw(st.sampled_from(sorted(NODES)))
     return put("instance", key, **value)
 

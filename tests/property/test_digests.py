@@ -110,7 +110,7 @@ def test_a_view_holds_what_the_node_needs_and_nothing_else(history):
     placed = {key: one for key, one in model["instances"].items() if one["node"]}
     for node in model["nodes"]:
         view = orjson.loads(derived.render(node))
-        mine = {key for key, one in placed.items() if one["node"] == node}
+        mine = {key for key, one in placed.items() if node in (one["node"], one["migrating_to"])}
         groups = {group for key in mine for group in placed[key]["groups"]}
         named = {
             rule["group"]
@@ -129,3 +129,4 @@ def test_a_view_holds_what_the_node_needs_and_nothing_else(history):
             assert len(addresses) == len(expected)
         for key in mine:
             assert view["instances"][key]["elastic_ip"] == elastic.get(key)
+            assert view["instances"][key]["node"] == placed[key]["node"], "whose port is open, on all that see it"

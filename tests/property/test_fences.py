@@ -33,6 +33,8 @@ def moves(draw):
         "groups": [],
         "account": "a",
     }
+    if node is not None and draw(st.booleans()):
+        value["migrating_to"] = {"nc-1": "nc-2", "nc-2": "nc-1"}[node]
     return put("instance", INSTANCES[number], node=node, zone=None if node else "zone-a", **value)
 
 
@@ -107,7 +109,8 @@ class World:
         found = set()
         for key in view.sight(network, node).instances:
             wire = view.instance_wire(network, key)
-            found |= {wire[name] for name in ("private_ip", "elastic_ip") if wire[name] is not None}
+            if wire["node"] == node:  # elsewhere its port is closed
+                found |= {wire[name] for name in ("private_ip", "elastic_ip") if wire[name] is not None}
         return frozenset(found)
 
 

@@ -122,8 +122,7 @@ def _add_asking(app: FastAPI, agent: Agent | None) -> None:
     async def metrics(request: Request) -> Response:
         """For Prometheus, in its text format; docs/metrics-agent.md says what each name means."""
         running = _present(agent)
-        traffic, dropped = await _traffic(running), await running.passes.dropped()
-        return exposed(running, traffic, dropped, request.headers.get("accept", ""))
+        return exposed(running, await _traffic(running), request.headers.get("accept", ""))
 
     @app.get("/healthz")
     async def healthz() -> wire.Health:

@@ -18,7 +18,6 @@ from nodeagent.api import wire
 from nodeagent.api.status import status_of
 from nodeagent.metering import Traffic
 from nodeagent.session import Standing
-from nodeagent.state.limits import WHAT
 from verge.contract.view import InstanceId
 
 PASSES = ("applied", "degraded", "rejected")
@@ -26,32 +25,24 @@ STAGES = ("plan", "apply", "verify")
 FORMS = ("delta", "whole")
 
 
-def exposed(agent: Agent, traffic: Mapping[InstanceId, Traffic], dropped: Mapping[str, int], accept: str) -> Response:
-    """In the Prometheus text format, or OpenMetrics for those who accept it. `dropped` by the limit it was beyond."""
+def exposed(agent: Agent, traffic: Mapping[InstanceId, Traffic], accept: str) -> Response:
+    """In the Prometheus text format, or OpenMetrics for those who accept it."""
     registry = CollectorRegistry(auto_describe=False)
-    registry.register(_Collected(agent, traffic, dropped))
+    registry.register(_Collected(agent, traffic))
     ProcessCollector(registry=registry)
     encode, content_type = choose_encoder(accept)
     return Response(encode(registry), headers={"content-type": content_type, "cache-control": "no-store"})
 
 
 class _Collected(Collector):
-    def __init__(self, agent: Agent, traffic: Mapping[InstanceId, Traffic], dropped: Mapping[str, int]) -> None:
+    def __init__(self, agent: Agent, traffic: Mapping[InstanceId, Traffic]) -> None:
         self.agent = agent
         self.traffic = traffic
-        self.dropped = dropped
         self.status = status_of(agent)
 
     def collect(self) -> Iterator[Metric]:
         yield from self._view()
         yield from self._passes()
-        yield _counts(
-            "verge_agent_limited_packets",
-            "Dropped beyond a limit of an instance.",
-            "limit",
-            WHAT,
-            Counter(self.dropped),
-        )
         yield from self._server()
         yield from self._traffic()
 

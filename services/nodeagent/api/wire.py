@@ -9,7 +9,7 @@ from nodeagent.session import Standing
 State = Literal["starting", "closed", "applied", "degraded", "rejected", "pinned"]
 STATES: tuple[str, ...] = get_args(State)
 SELF_TESTS: tuple[str, ...] = ("off", "not-made", "passed", "leaks", "loses", "unable")
-Readiness = Literal["ready", "waiting-for-interface", "quarantined"]
+Readiness = Literal["ready", "waiting-for-interface", "prepared", "quarantined"]
 
 
 class Version(BaseModel):

@@ -60,7 +60,8 @@ def dhcp(view: View, facts: HostFacts, left_out: LeftOut = NOTHING) -> Dhcp:
     """A quarantined instance gets no address: its port is closed anyhow."""
     failures = []
     hosts = []
-    for vm in sorting.sort(view, facts, closed_instances(left_out)).enforced:
+    sorted_ = sorting.sort(view, facts, closed_instances(left_out))
+    for vm in (*sorted_.enforced, *sorted_.prepared):
         if vm.private_ip in view.zone.subnet:
             hosts.append(Host(vm.private_ip, vm.mac, host_name(vm.private_ip), vm.id))
         else:

@@ -24,14 +24,13 @@ CLIENT: Final = 68
 EVERYONE: Final = 0xFFFF_FFFF
 
 
-def from_vm(instances: Iterable[ViewInstance], from_its_mac: Match, limit: Iterable[Rule] = ()) -> dict[str, Chain]:
+def from_vm(instances: Iterable[ViewInstance], from_its_mac: Match) -> dict[str, Chain]:
     """Where `from_vm` goes with what is sent to the server's port. One rule each, behind that: nft has no set key for raw
-    header bits. `limit` drops what of an instance's own is too much."""
+    header bits."""
     return {
         "from_vm_dhcp": Chain((*map(_in_its_name, instances), rule(DROP))),
         "from_vm_dhcp_own": Chain(
             (
-                *limit,
                 rule(within("identity4", Field.IIFNAME, Field.ETHER_SADDR, Field.IP_SADDR), Goto("from_vm_renewal")),
                 # RFC 2131: a client without an address asks everyone
                 rule(

@@ -1,4 +1,7 @@
-"""Which instances of a view can be enforced, and which are quarantined.
+"""Which instances of a view can be enforced, which are prepared for, and which are quarantined.
+
+An instance that is on its way here by migration runs elsewhere still: here its port is closed like one that no view names,
+and its address is another node's business.
 
 The view server checks all of this at its door. A view can also be handed to the agent directly, and some of it only the
 host knows; a node that took everything at its word could be made to drop its own gateway's packets.
@@ -21,6 +24,8 @@ _MAC = re.compile(r"[0-9a-f][02468ace](?::[0-9a-f]{2}){5}")
 class Sorted:
     enforced: tuple[ViewInstance, ...]
     """By id."""
+    prepared: tuple[ViewInstance, ...]
+    """Likewise: those whose port another node has open."""
     quarantined: dict[InstanceId, str]
     """With the reason."""
     closed: frozenset[int]
@@ -32,6 +37,7 @@ def sort(view: View, facts: HostFacts, refused: AbstractSet[InstanceId] = frozen
     instances = sorted(view.instances.values(), key=lambda instance: instance.id)
     shared = _shared(instances)
     enforced: list[ViewInstance] = []
+    prepared: list[ViewInstance] = []
     quarantined: dict[InstanceId, str] = {}
     closed: set[int] = set()
     for instance in instances:
@@ -39,13 +45,14 @@ def sort(view: View, facts: HostFacts, refused: AbstractSet[InstanceId] = frozen
         fault = address or _fault(instance, facts) or shared.get(instance.id)
         if instance.id in refused:
             fault = "the host refused it"
+        is_here = instance.node == view.node
         if fault is None:
-            enforced.append(instance)
+            (enforced if is_here else prepared).append(instance)
             continue
         quarantined[instance.id] = fault
-        if address is None:
+        if address is None and is_here:
             closed.add(int(instance.private_ip))
-    return Sorted(tuple(enforced), quarantined, frozenset(closed))
+    return Sorted(tuple(enforced), tuple(prepared), quarantined, frozenset(closed))
 
 
 def _address_fault(instance: ViewInstance, view: View) -> str | None:

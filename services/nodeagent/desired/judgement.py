@@ -14,6 +14,8 @@ final source and destination however it came. Every lookup that finds nothing en
     later packet ─▶ to_vm: the stamp is valid, accept                (its reply likewise, in from_vm_reply)
     something was withdrawn: the stamp is valid no more ─▶ judged like a first packet, stamped anew or dropped
 
+A TCP session that comes here in its midst is `midst`'s.
+
 A flow that was translated by an elastic IP passes only while that binding is in force, whatever its stamp: looked up at each
 packet. DHCP and metadata are the cloud's own: no security group speaks of them.
 """
@@ -21,12 +23,11 @@ packet. DHCP and metadata are the cloud's own: no security group speaks of them.
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from nodeagent.desired import elastic, limits, operators
+from nodeagent.desired import elastic, midst, operators
 from nodeagent.desired.groups import EGRESS, INGRESS, chain_of
 from nodeagent.desired.names import token
 from nodeagent.desired.reserved import METADATA
 from nodeagent.state import generations
-from nodeagent.state.limits import DEFAULTS, Limits
 from nodeagent.state.rule import (
     ACCEPT,
     DROP,
@@ -37,7 +38,6 @@ from nodeagent.state.rule import (
     Jump,
     KeyType,
     Rule,
-    Stamp,
     Verdict,
     differs,
     equals,
@@ -67,7 +67,6 @@ _FROM_INSTANCE = within("instances4", Field.IP_SADDR)
 _DHCP_REQUEST = equals(Field.UDP_SPORT, 68), equals(Field.UDP_DPORT, 67)
 _DHCP_ANSWER = equals(Field.UDP_SPORT, 67), equals(Field.UDP_DPORT, 68)
 _METADATA = equals(Field.IP_DADDR, int(METADATA))
-_STAMP_IN = rule(Stamp(Field.IP_DADDR, generations.CURRENT)), rule(ACCEPT)
 _METADATA_FLOW = equals(Field.CT_FIRST_DADDR, int(METADATA))
 
 
@@ -91,7 +90,6 @@ class Manners:
     public_interface: str | None
     """None on a flat network."""
     transit: bool = True
-    limits: Limits = DEFAULTS
     """May the host forward what concerns none of its instances?"""
 
 
@@ -118,8 +116,8 @@ def base_chains(manners: Manners) -> dict[str, Chain]:
                 rule(*_DHCP_REQUEST, ACCEPT),
                 rule(_REPLY, Goto("from_vm_reply")),
                 _unbound(Field.CT_REPLY_DADDR, Field.IP_SADDR),
-                *limits.first_packets(manners.limits, "from"),
                 rule(_METADATA, Goto("to_metadata")),
+                *midst.FROM_VM,
                 rule(Dispatch(Field.IP_SADDR, "vm_out")),
                 rule(DROP),
             )
@@ -178,7 +176,7 @@ def base_chains(manners: Manners) -> dict[str, Chain]:
         # host's address looks the same (br_netfilter gives it no input interface)
         "output": Chain(
             (
-                rule(_TO_LOCAL, _ORIGINAL, *_DHCP_ANSWER, Goto("stamp_in")),
+                rule(_TO_LOCAL, _ORIGINAL, *_DHCP_ANSWER, Goto("pass_in")),
                 *_when(host_to_vm, rule(_TO_LOCAL, _ORIGINAL, Goto("pass_in"))),
             ),
             OUTPUT,
@@ -200,15 +198,13 @@ def base_chains(manners: Manners) -> dict[str, Chain]:
                 _unbound(Field.CT_REPLY_DADDR, Field.IP_DADDR),
                 rule(*_DHCP_ANSWER, ACCEPT),
                 rule(_METADATA_FLOW, ACCEPT),
+                midst.TO_VM,
                 rule(Dispatch(Field.IP_DADDR, "vm_out_replies")),
                 rule(DROP),
             )
         ),
         **operators.of_packets(),
-        "pass_in": Chain((*limits.first_packets(manners.limits, "to"), *_STAMP_IN)),
-        "stamp_in": Chain(_STAMP_IN),
-        "pass_reply": Chain((rule(Stamp(Field.IP_SADDR, generations.CURRENT)), rule(ACCEPT))),
-        **limits.flow_chains(manners.limits),
+        **midst.chains(),
     }
 
 

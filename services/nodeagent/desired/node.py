@@ -5,7 +5,7 @@ from dataclasses import dataclass, field, replace
 from ipaddress import IPv4Address, IPv4Interface
 from typing import Literal
 
-from nodeagent.desired import antispoof, elastic, groups, judgement, limits, parts, resolution, settings, translation
+from nodeagent.desired import antispoof, elastic, groups, judgement, parts, resolution, settings, translation
 from nodeagent.desired import instances as sorting
 from nodeagent.desired.boxes import canonical
 from nodeagent.desired.elastic import Bindings, Pair
@@ -37,6 +37,8 @@ class Desired:
     failures: tuple[Failure, ...] = ()
     interfaces: Mapping[InstanceId, Interface] = field(default_factory=dict)
     """Of the instances that are enforced."""
+    prepared: frozenset[InstanceId] = frozenset()
+    """Everything of them that does not open their ports is in the ruleset."""
     quarantined: frozenset[InstanceId] = frozenset()
     revoke: Literal["cut", "drain"] = "cut"
     elastic: tuple[Pair, ...] = ()
@@ -83,15 +85,13 @@ def _possible(view: View, facts: HostFacts, identity: Identity) -> tuple[View, t
 
 
 def _skeleton(facts: HostFacts) -> Ruleset:
-    manners = Manners(
-        vm_to_host=False, host_to_vm=False, public_interface=None, transit=facts.transit, limits=facts.limits
-    )
+    manners = Manners(vm_to_host=False, host_to_vm=False, public_interface=None, transit=facts.transit)
     nobody = Bindings()
     return {
         ownership.ARP: resolution.arp_table(facts, _NO_IDENTITY, resolution.NOTHING, _NOBODY),
         ownership.BRIDGE: antispoof.table(facts, _NO_IDENTITY, resolution.NOTHING, (), ()),
         ownership.IP: Table(
-            {**judgement.sets(_NOBODY, (), _NOBODY), **elastic.sets(nobody, ()), **limits.flow_sets(facts.limits)},
+            {**judgement.sets(_NOBODY, (), _NOBODY), **elastic.sets(nobody, ())},
             {**judgement.maps(()), **elastic.maps(nobody)},
             judgement.base_chains(manners),
         ),
@@ -138,7 +138,6 @@ def _desired(whole: View, facts: HostFacts, identity: Identity, memo: Memo, left
     sets: dict[str, Set] = {
         **memo.of(_address_sets, (), (*enforced, *tested), sorted_.closed, _instance_ranges(view), hop.gateway),
         **memo.of(elastic.sets, (), bound, ranges),
-        **memo.of(limits.flow_sets, (), facts.limits),
     }
     chains: dict[str, Chain] = {
         **memo.of(judgement.base_chains, (), _manners(view, facts)),
@@ -151,7 +150,7 @@ def _desired(whole: View, facts: HostFacts, identity: Identity, memo: Memo, left
         sets[groups.members_set(peer)] = memo.of(_members_set, (peer,), view.members.get(peer, _NOBODY))
 
     placed: list[tuple[ViewInstance, bool]] = []
-    for vm in enforced:
+    for vm in (*enforced, *sorted_.prepared):
         known = tuple(sorted({group for group in vm.groups if group in view.groups}))
         egress = _egress(vm, view)
         failures += [
@@ -159,7 +158,9 @@ def _desired(whole: View, facts: HostFacts, identity: Identity, memo: Memo, left
             for group in sorted(set(vm.groups) - whole.groups.keys())
         ]
         chains.update(memo.of(judgement.instance_chains, (vm.id,), vm, known, egress))
-        placed.append((vm, egress is not None))
+        # no map leads to the chains of one that is prepared: the cut-over is a few elements, whatever its groups
+        if vm.node == view.node:
+            placed.append((vm, egress is not None))
 
     for port in tested:
         chains.update(memo.of(judgement.instance_chains, (port.id,), port, port.groups, None))
@@ -176,6 +177,7 @@ def _desired(whole: View, facts: HostFacts, identity: Identity, memo: Memo, left
         },
         failures=tuple(failures),
         interfaces={vm.id: vm.interface for vm in enforced},
+        prepared=frozenset(vm.id for vm in sorted_.prepared),
         quarantined=frozenset(sorted_.quarantined),
         revoke=network.revoke,
         elastic=bound.pairs,
@@ -193,7 +195,6 @@ def _manners(view: View, facts: HostFacts) -> Manners:
         host_to_vm=view.network.host_to_vm == "allow",
         public_interface=facts.public_interface if facts.is_separate else None,
         transit=facts.transit,
-        limits=facts.limits,
     )
 
 

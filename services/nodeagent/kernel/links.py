@@ -3,6 +3,7 @@ ports that match the pattern."""
 
 import sys
 from collections.abc import Iterable
+from contextlib import suppress
 from ipaddress import IPv4Address, IPv4Interface
 from pathlib import Path
 from typing import Final
@@ -92,6 +93,14 @@ class HostLinks:
     def delete_address(self, address: IPv4Interface) -> None:
         """Raises Absent, KernelRefused."""
         self._table.delete_address(self._bridge().ifindex, address)
+
+    def forget_neighbours(self, addresses: Iterable[int]) -> None:
+        """The host asks anew on the bridge who has these. Raises Absent, KernelRefused."""
+        index = None
+        for address in addresses:
+            index = self._bridge().ifindex if index is None else index
+            with suppress(Absent):
+                self._table.delete_neighbour(index, IPv4Address(address))
 
     # For leaving
 

@@ -24,7 +24,9 @@ def assign(table: Table, seen: SeenTable | None, again: AbstractSet[int], new: i
         address: keeps[address] if address in keeps and address not in again else new
         for address in table.maps[generations.JUDGED].elements
     }
-    pairs = frozenset((address, mark) for address, mark in current.items())
+    pairs = frozenset(
+        (address, one) for address, mark in current.items() for one in (mark, mark | generations.REVERSED)
+    )
     return Assigned(
         replace(table.sets[generations.VALID], elements=pairs),
         replace(table.maps[generations.CURRENT], elements=current),
@@ -33,15 +35,15 @@ def assign(table: Table, seen: SeenTable | None, again: AbstractSet[int], new: i
 
 
 def _held(seen: SeenTable) -> Mapping[int, int]:
-    """Addresses whose one valid generation is the one that is stamped. Anything else was not our doing."""
-    valid: dict[int, list[int]] = {}
+    """Addresses whose one valid generation, in both forms, is the one that is stamped. Anything else was not our doing."""
+    valid: dict[int, set[int]] = {}
     for address, mark in _pairs(seen.sets.get(generations.VALID)):
-        valid.setdefault(address, []).append(mark)
+        valid.setdefault(address, set()).add(mark)
     stamped = seen.maps[generations.CURRENT].elements if generations.CURRENT in seen.maps else {}
     return {
         address: mark
         for address, mark in stamped.items()
-        if isinstance(mark, int) and mark and valid.get(address) == [mark]
+        if isinstance(mark, int) and mark and valid.get(address) == {mark, mark | generations.REVERSED}
     }
 
 
@@ -49,7 +51,7 @@ def highest(observed: Observed) -> int:
     """The highest generation that the kernel holds; 0 if it holds none."""
     marks = [0]
     for seen in observed.values():
-        marks += [mark for _, mark in _pairs(seen.sets.get(generations.VALID))]
+        marks += [mark & generations.LAST for _, mark in _pairs(seen.sets.get(generations.VALID))]
         if generations.CURRENT in seen.maps:
             marks += [mark for mark in seen.maps[generations.CURRENT].elements.values() if isinstance(mark, int)]
     return max(marks)

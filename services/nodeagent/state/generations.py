@@ -5,6 +5,10 @@ early if its instance still has that generation; otherwise the flow is judged ag
 something therefore means: change the rules and the generation in one transaction. A generation is never 0 (an unstamped
 flow's mark) and never used twice for an address.
 
+One bit of the mark is not of the generation. A session that comes to a node in its midst, as by migration, begins in
+connection tracking with whichever side speaks first. Where that is the instance, answering, the entry's directions are the
+wrong way round, and the bit says so: the session is the instance's to judge by its ingress rules all the same.
+
 Which generation an address has depends on what happened before, so the desired ruleset holds none: the plan fills them in.
 """
 
@@ -16,4 +20,6 @@ CURRENT: Final = "generation_of"
 """Map of address to mark: what to stamp now."""
 JUDGED: Final = "vm_in"
 """Map of address to verdict whose keys are the addresses that have a generation."""
-LAST: Final = 0xFFFF_FFFF
+LAST: Final = 0x7FFF_FFFF
+REVERSED: Final = 0x8000_0000
+"""The bit of a flow whose replies connection tracking takes for its origin."""

@@ -44,14 +44,6 @@ class Set:
     interval: bool = False
     """Elements are boxes of `Span`s, pairwise disjoint: overlapping ones cannot be changed safely (nft_set_pipapo
     finds an element to delete by its corner only)."""
-    fills: Literal["no", "rate", "flows"] = "no"
-    """Does the packet path put elements in, and what does it keep with each? What is in such a set is nobody's intent:
-    `elements` is empty, and is never compared."""
-
-    @property
-    def shape(self) -> tuple[object, ...]:
-        """What cannot be changed of a set that exists."""
-        return self.key, self.interval, self.fills
 
 
 @dataclass(frozen=True, slots=True)

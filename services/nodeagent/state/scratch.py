@@ -65,6 +65,7 @@ def instances(ports: str) -> tuple[ViewInstance, ...]:
             interface=Interface(port.name),
             groups=(_GROUP,),
             account="",
+            node=None,
         )
         for port in pair(ports) or ()
     )

@@ -20,6 +20,7 @@ STATE_COLOURS: Final[dict[str, Colour]] = {
     "never-seen": "dim",
     "ready": "green",
     "waiting-for-interface": "yellow",
+    "prepared": "yellow",
     "quarantined": "red",
 }
 NOTHING: Final = "–"

@@ -18,7 +18,8 @@ from verge.contract.etag import ETag
 
 State = Literal["applied", "degraded", "rejected", "pinned"]
 Severity = Literal["failing", "warning"]
-Readiness = Literal["ready", "waiting-for-interface", "quarantined"]
+Readiness = Literal["ready", "waiting-for-interface", "prepared", "quarantined"]
+"""Of an instance's port. `prepared`: closed, and everything that its cut-over needs is in force by name."""
 
 
 @dataclass(frozen=True, slots=True)

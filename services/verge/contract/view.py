@@ -1,7 +1,7 @@
 """The view of one node: what it must realise, and nothing else.
 
     view {"schema": 1, "node": "nc-1", "host": {"address", "gateway_mode"}, "network": {…, "private_ranges"},
-          "zone": {"name", …}, "instances": {"i-…": {…, "elastic_ip"}}, "groups": {"sg-…": {…}},
+          "zone": {"name", …}, "instances": {"i-…": {…, "node", "elastic_ip"}}, "groups": {"sg-…": {…}},
           "members": {"sg-…": ["10.0.0.5", …]}}
 
 `root_digest` says which content a view has; `View.parse` reads one into values. The digest is taken over the JSON values
@@ -94,6 +94,8 @@ class ViewInstance:
     interface: Interface
     groups: tuple[GroupId, ...]
     account: str
+    node: NodeName | None
+    """Which node has its port open. Another that sees it prepares the port and keeps it closed: it is migrating there."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -313,6 +315,7 @@ def _instance(wire: dict[str, Any], name: str) -> ViewInstance:
         interface=Interface(_text(wire["interface"])),
         groups=tuple(GroupId(_text(group)) for group in wire["groups"]),
         account=wire["account"],
+        node=None if wire["node"] is None else NodeName(_text(wire["node"])),
     )
 
 

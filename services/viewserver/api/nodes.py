@@ -67,7 +67,9 @@ class ReportIn(BaseModel):
     state: Literal["applied", "degraded", "rejected", "pinned"]
     attempted: At | None = None
     failures: list[FailureIn] = Field(default_factory=list, max_length=10_000)
-    instances: dict[str, Literal["ready", "waiting-for-interface", "quarantined"]] = Field(default_factory=dict)
+    instances: dict[str, Literal["ready", "waiting-for-interface", "prepared", "quarantined"]] = Field(
+        default_factory=dict
+    )
     sequence: int | None = Field(None, ge=0, lt=2**63)
     agent: Agent = Field(default_factory=Agent)
     timings_ms: dict[str, float] = Field(default_factory=dict)

@@ -6,7 +6,7 @@ The answer may name a node whose view turns out the same (its digest decides); i
 from collections.abc import Collection, Iterator
 
 from viewserver.compile.view import NO_SETTINGS
-from viewserver.model.network import Network
+from viewserver.model.network import Network, places
 from viewserver.model.objects import ElasticIp, Instance, Key, Node, SecurityGroup, Settings, Withdrawal, Zone
 
 
@@ -61,8 +61,8 @@ def _of_instances(network: Network, keys: set[str]) -> set[str]:
     groups: set[str] = set()
     for key in keys:
         instance = network.instance(key)
-        if instance is not None and instance.node is not None:
-            nodes.add(instance.node)
+        if instance is not None and (on := places(instance)):
+            nodes |= on
             groups.update(instance.groups)
     seeing = {namer for group in groups for namer in network.namers.get(group, {})}
     if (network.settings or NO_SETTINGS).same_group_traffic == "allow":

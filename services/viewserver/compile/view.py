@@ -1,9 +1,10 @@
 """What one node sees, and its rendering.
 
-A node sees the network's settings, its zone, its own instances, their groups, and the member addresses of every group that
-a rule of theirs names; under `same_group_traffic: allow` also the members of its instances' groups. Members are the private
-and elastic addresses of placed instances; an address that is fenced is nobody's. Nothing else: no other node's instances, no
-other tenant's groups.
+A node sees the network's settings, its zone, its own instances and those migrating to it, their groups, and the member
+addresses of every group that a rule of theirs names; under `same_group_traffic: allow` also the members of its instances'
+groups. Members are the private and elastic addresses of placed instances; an address that is fenced is nobody's, unless its
+instance takes it along. An instance's `node` says which node has its port open: to the end of a cut-over, the former. Nothing
+else: no other node's instances, no other tenant's groups.
 """
 
 from collections.abc import Iterator
@@ -35,7 +36,11 @@ class Sight:
 
 
 def sight(network: Network, node: str) -> Sight:
-    instances = tuple(key for key in network.instances_at(node) if network.effective_node(key) == node)
+    instances = tuple(
+        key
+        for key in network.instances_at(node)
+        if network.effective_node(key) == node or node in network.prepared_at(key)
+    )
     groups = {group for key in instances for group in _placed(network, key).groups}
     members = {named for group in groups for named in _names(network, group)}
     if (network.settings or NO_SETTINGS).same_group_traffic == "allow":
@@ -74,7 +79,14 @@ def zone_wire(network: Network, name: str) -> dict[str, Any]:
 
 
 def instance_wire(network: Network, key: str) -> dict[str, Any]:
-    return {**to_wire("instance", _placed(network, key)), "elastic_ip": network.effective_elastic_ip(key)}
+    instance, waiting = _placed(network, key), network.cut_over(key)
+    wire = {**to_wire("instance", instance), "elastic_ip": network.effective_elastic_ip(key)}
+    if waiting is not None:
+        # the new node's view stays what it was, so that it is woken once; the former has no port to open any more, also
+        # where the instance is on its way back
+        former = None if waiting.node == instance.migrating_to else waiting.node
+        wire |= {"node": former, "migrating_to": instance.node}
+    return wire
 
 
 def group_wire(network: Network, key: str) -> dict[str, Any]:
@@ -97,8 +109,9 @@ def private_ranges(network: Network) -> list[tuple[IPv4Address, IPv4Address]]:
 
 
 def member_addresses(network: Network, key: str) -> Iterator[int]:
-    """The addresses by which an instance is a member of its groups; none while no node has it in its view."""
-    if network.effective_node(key) is None:
+    """The addresses by which an instance is a member of its groups; none while no node has it in its view, save at the
+    cut-over of its migration: whoever admits it goes on doing so."""
+    if network.effective_node(key) is None and network.cut_over(key) is None:
         return
     yield int(_placed(network, key).private_ip)
     elastic = network.effective_elastic_ip(key)

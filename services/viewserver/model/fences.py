@@ -7,7 +7,9 @@
     release first, assign later: the release leaves a withdrawal, and the assignment waits only if the old node has not
     reported by then.
 
-Addresses are elastic IPs and private IPs; an instance that changes its node takes both along. A node that is silent, or was
+Addresses are elastic IPs and private IPs; an instance that changes its node takes both along. At the cut-over of a migration
+the new node has everything but the opening of the port in force already, and what the instance is known by stays: the
+withdrawal says so, and the two loops that it takes are all that its sessions notice. A node that is silent, or was
 removed, keeps its addresses: nobody knows what it does, and only an operator who does may break the fence. Who has applied
 what is an argument; that the outcome is committed with the change is what makes all replicas agree.
 """
@@ -41,14 +43,27 @@ def _withdrawal(before: Network, after: Network, address: str, revision: int, ap
     if old is not None and address not in before.fenced:
         if new == old:
             return None
-        return Withdrawal(old, revision, fence=None if new is None else revision)
+        return Withdrawal(
+            old, revision, fence=None if new is None else revision, cut_over=_cut_over(before, after, address)
+        )
     if known is None or new == known.node:
         return None
     if new is None:
         return Withdrawal(known.node, known.revision)
     if given_up(known, applied):
         return None
-    return Withdrawal(known.node, known.revision, fence=known.fence or revision)
+    stays = known.cut_over and old == new and before.holder(address) == after.holder(address)
+    cut_over = stays or _cut_over(before, after, address)
+    return Withdrawal(known.node, known.revision, fence=known.fence or revision, cut_over=cut_over)
+
+
+def _cut_over(before: Network, after: Network, address: str) -> bool:
+    """Does its instance arrive where it was migrating to, and keep it?"""
+    key = after.holder(address)
+    if key is None or before.holder(address) != key:
+        return False
+    was, now = before.instance(key), after.instance(key)
+    return was is not None and now is not None and was.migrating_to is not None and was.migrating_to == now.node
 
 
 def given_up(withdrawal: Withdrawal, applied: Applied) -> bool:

@@ -156,7 +156,11 @@ def _node(scope: _Scope, name: str, value: Node, here: Pointer, touched: Mapping
     if former is not None and former.zone != value.zone and zone is not None and scope.sure(("zone", value.zone)):
         for key in scope.after.instances_at(name):
             instance = scope.after.instance(key)
-            if instance is None or ("instance", key) in touched or instance.node != name:
+            if instance is None or ("instance", key) in touched:
+                continue
+            if _leaves_zone(scope, instance):
+                yield Fault((*here, "zone"), f"instance {key} is migrating between it and another zone", in_use=True)
+            if instance.node != name:
                 continue
             if instance.zone not in (None, value.zone):
                 yield Fault((*here, "zone"), f"instance {key} on it is in zone {instance.zone}", in_use=True)
@@ -182,8 +186,7 @@ def _instance(scope: _Scope, key: str, value: Instance, here: Pointer) -> Iterat
         node = getattr(value, name)
         if node is not None and not scope.exists(("node", node)):
             yield Fault((*here, name), f"node {node} does not exist")
-    if value.migrating_to is not None and value.migrating_to == value.node:
-        yield Fault((*here, "migrating_to"), f"is where the instance is already: {value.node}")
+    yield from _migration(scope, value, here)
     if value.zone is not None and not scope.exists(("zone", value.zone)):
         yield Fault((*here, "zone"), f"zone {value.zone} does not exist")
     if value.zone is None and value.node is None:
@@ -199,6 +202,28 @@ def _instance(scope: _Scope, key: str, value: Instance, here: Pointer) -> Iterat
     for other in scope.others_with_mac(value.mac, key):
         yield Fault((*here, "mac"), f"{value.mac} is instance {other}'s MAC")
     yield from _interface(scope, key, value, here)
+
+
+def _migration(scope: _Scope, value: Instance, here: Pointer) -> Iterator[Fault]:
+    """A guest that migrates keeps its address, its gateway and its netmask, and runs all the while."""
+    pointer = (*here, "migrating_to")
+    if value.migrating_to is None:
+        return
+    if value.node is None:
+        yield Fault(pointer, "needs a node that the instance is on; without one it is started where it shall be")
+    elif value.migrating_to == value.node:
+        yield Fault(pointer, f"is where the instance is already: {value.node}")
+    elif _leaves_zone(scope, value):
+        source, target = (scope.after.node(name) for name in (value.node, value.migrating_to))
+        assert source is not None
+        assert target is not None
+        yield Fault(pointer, f"node {value.migrating_to} is in zone {target.zone}, the instance in {source.zone}")
+
+
+def _leaves_zone(scope: _Scope, value: Instance) -> bool:
+    nodes = [name for name in (value.node, value.migrating_to) if name is not None]
+    sure = all(scope.sure(("node", name)) for name in nodes)
+    return sure and len({node.zone for name in nodes if (node := scope.after.node(name)) is not None}) > 1
 
 
 def _address(scope: _Scope, key: str, value: Instance, zone_name: str | None, here: Pointer) -> Iterator[Fault]:

@@ -40,7 +40,7 @@ class Network:
     in_group: HashTrieMap[str, HashTrieMap[str, None]] = HashTrieMap()
     """Group → its instances, placed or not."""
     nodes_of_group: HashTrieMap[str, HashTrieMap[str, int]] = HashTrieMap()
-    """Group → nodes with instances of it, and how many."""
+    """Group → nodes with instances of it, and how many; nodes that they are migrating to included."""
     namers: HashTrieMap[str, HashTrieMap[str, None]] = HashTrieMap()
     """Group → groups whose rules name it."""
     by_private_ip: HashTrieMap[IPv4Address, str] = HashTrieMap()
@@ -85,10 +85,26 @@ class Network:
             return None
         return instance.node
 
+    def cut_over(self, key: str) -> Withdrawal | None:
+        """What the instance's new node waits for at the end of its migration; None at any other time."""
+        instance = self.instance(key)
+        found = self.fenced.get(str(instance.private_ip)) if instance is not None else None
+        return found if found is not None and found.cut_over else None
+
+    def prepared_at(self, key: str) -> set[str]:
+        """The nodes that have the instance in their view with its port closed: by a migration, to the end of its cut-over."""
+        instance = self.instance(key)
+        if instance is None:
+            return set()
+        arriving = instance.node if self.cut_over(key) is not None else None
+        return {node for node in (instance.migrating_to, arriving) if node is not None}
+
     def effective_elastic_ip(self, key: str) -> str | None:
-        """The elastic IP that the instance has in views: none while that address is fenced."""
+        """The elastic IP that the instance has in views: none while that address is fenced, unless it is on its way with
+        the instance, whose port is closed so long."""
         address = self.elastic_ip_of.get(key)
-        return None if address is None or address in self.fenced else address
+        fence = self.fenced.get(address) if address is not None else None
+        return address if fence is None or (fence.cut_over and self.cut_over(key)) else None
 
     def holder(self, address: str) -> str | None:
         """The instance that is meant to have an address: an elastic IP, or a private one."""
@@ -127,10 +143,10 @@ class Network:
         match value:
             case Instance():
                 at_node, nodes_of_group = self.at_node, self.nodes_of_group
-                for node in _places(value):
+                for node in places(value):
                     at_node = at_node.insert(node, at_node.get(node, _NOBODY).insert(key, None))
-                for group in value.groups if value.node else ():
-                    nodes_of_group = _counted(nodes_of_group, group, cast(str, value.node), 1)
+                    for group in value.groups:
+                        nodes_of_group = _counted(nodes_of_group, group, node, 1)
                 in_group = self.in_group
                 for group in value.groups:
                     in_group = in_group.insert(group, in_group.get(group, _NOBODY).insert(key, None))
@@ -160,10 +176,10 @@ class Network:
         match value:
             case Instance():
                 at_node, nodes_of_group, in_group = self.at_node, self.nodes_of_group, self.in_group
-                for node in _places(value):
+                for node in places(value):
                     at_node = _less(at_node, node, key)
-                for group in value.groups if value.node else ():
-                    nodes_of_group = _counted(nodes_of_group, group, cast(str, value.node), -1)
+                    for group in value.groups:
+                        nodes_of_group = _counted(nodes_of_group, group, node, -1)
                 for group in value.groups:
                     in_group = _less(in_group, group, key)
                 return replace(
@@ -218,7 +234,8 @@ def names(group: SecurityGroup) -> set[GroupId]:
     return {rule.peer for rule in (*group.ingress, *(group.egress or ())) if isinstance(rule.peer, str)}
 
 
-def _places(instance: Instance) -> set[str]:
+def places(instance: Instance) -> set[str]:
+    """The nodes that it is on, or going to."""
     return {node for node in (instance.node, instance.migrating_to) if node is not None}
 
 

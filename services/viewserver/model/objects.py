@@ -103,6 +103,7 @@ class Instance:
     interface: InterfaceName | None = None
     """None when it arrives; the normal form names it."""
     migrating_to: HostName | None = None
+    """Where its port is prepared, and closed until the cut-over: the update that makes this its `node`."""
 
     @property
     def port(self) -> str:
@@ -127,6 +128,8 @@ class Withdrawal:
     """The change that took it from that node."""
     fence: int | None = None
     """The change that gave it to another node, which must wait; None while nobody does."""
+    cut_over: bool = False
+    """It went with its instance to the node that the instance was migrating to, where all but the port's opening is done."""
 
 
 Kind = Literal["network", "zone", "node", "group", "instance", "elastic_ip", "withdrawal"]

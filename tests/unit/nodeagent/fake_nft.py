@@ -7,7 +7,7 @@ may delete another that contains its corner.
 
 from collections.abc import Iterable
 from copy import deepcopy
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import TypeVar, assert_never
 
 from nodeagent.nft.changes import (
@@ -141,7 +141,7 @@ class FakeNft:
             raise Refused(f"{name} is a map")
         if name in table.sets:
             is_there = table.sets[name][0]
-            if is_there.shape != value.shape:
+            if (is_there.key, is_there.interval) != (value.key, value.interval):
                 raise Refused(f"set {name} exists in another shape")
             self.redundant.append(change)
         table.sets.setdefault(name, (value, set()))
@@ -231,7 +231,9 @@ def _remove(table: _Table, what: str) -> None:
 
 def _seen(table: _Table) -> SeenTable:
     return SeenTable(
-        sets={name: replace(value, elements=_elements(value, held)) for name, (value, held) in table.sets.items()},
+        sets={
+            name: Set(value.key, _elements(value, held), value.interval) for name, (value, held) in table.sets.items()
+        },
         maps={name: Map(value.key, value.data, dict(mapped)) for name, (value, mapped) in table.maps.items()},  # type: ignore[arg-type]
         chains={
             name: SeenChain(tuple(SeenRule(rule_hash(rule), handle) for handle, rule in chain.rules), chain.hook)
@@ -241,6 +243,6 @@ def _seen(table: _Table) -> SeenTable:
 
 
 def _elements(value: Set, held: set[Element]) -> frozenset[Element] | Members:
-    if value.key == (KeyType.IPV4,) and not value.interval and value.fills == "no":
+    if value.key == (KeyType.IPV4,) and not value.interval:
         return Members.of(part for element in held for part in element if isinstance(part, int))
     return frozenset(held)

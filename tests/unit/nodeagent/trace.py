@@ -7,7 +7,6 @@ from nodeagent.state.rule import (
     Accept,
     Dispatch,
     Drop,
-    Faster,
     Field,
     Flag,
     Goto,
@@ -16,7 +15,6 @@ from nodeagent.state.rule import (
     Jump,
     KeyType,
     Match,
-    More,
     Stamp,
     Translate,
     TranslateBy,
@@ -26,8 +24,8 @@ from nodeagent.state.rule import (
 from nodeagent.state.ruleset import Part, Set, Span, Table
 from verge.contract.members import Members
 
-STATUS = {"confirmed": 0x8, "snat": 0x10, "dnat": 0x20}
-"""IPS_CONFIRMED, IPS_SRC_NAT, IPS_DST_NAT"""
+STATUS = {"snat": 0x10, "dnat": 0x20, "syn": 0x02, "0x80000000": 0x80000000}
+"""IPS_SRC_NAT, IPS_DST_NAT; TH_SYN; the mark's bit of reversed flows."""
 
 Fate = Literal["accept", "drop", "end"]
 """`end`: the chain ended without a verdict."""
@@ -111,12 +109,12 @@ def _matches(table: Table, match: Match, packet: Packet) -> bool:
             if any(one not in packet.fields for one in fields):
                 return False
             return _contains(table.sets[name], tuple(packet.fields[one] for one in fields)) != negate
+        case Flag(Field.TCP_FLAGS) if Field.TCP_FLAGS not in packet.fields:
+            return False  # of another protocol, or the first of its flow, which is what most tests walk
         case Flag(wanted, name, negate):
             status = packet.fields.get(wanted, 0)
             assert isinstance(status, int)
             return bool(status & STATUS[name]) != negate
-        case Faster() | More():
-            return False  # a packet by itself is beyond no limit
         case _:
             assert_never(match)
 

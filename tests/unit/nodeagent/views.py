@@ -37,6 +37,7 @@ def view_wire(node: str = "nc-1", *, port: int = 22, instance: str = "i-1a2b3c4d
                 "interface": f"vn_{instance}",
                 "groups": ["sg-1"],
                 "account": "acme",
+                "node": node,
             }
         },
         "groups": {

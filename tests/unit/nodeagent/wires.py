@@ -67,7 +67,7 @@ def wire(
         }
         | network,
         "zone": {"name": "z", "subnet": "10.111.0.0/16", "gateway": GATEWAY},
-        "instances": instances,
+        "instances": {name: {"node": "nc-1", **vm} for name, vm in instances.items()},
         "groups": groups,
         "members": {name: list(addresses) for name, addresses in members.items()},
     }

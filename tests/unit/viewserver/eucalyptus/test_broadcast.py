@@ -156,6 +156,19 @@ def test_what_the_document_cannot_say_is_kept():
     assert after["groups"]["sg-web"]["name"] == "web servers"
 
 
+def test_a_migration_goes_on_until_the_document_shows_the_instance_where_it_was_going():
+    """Eucalyptus tells its nodes of no migration, but of where an instance is in the end."""
+    two = {NODE: ["i-1"], "192.0.2.2": []}
+    network = accepted(announce(flat(vm("i-1", 10), nodes=two)))
+    value = network.to_wire()["instances"]["i-1"]
+    network = updated(put("instance", "i-1", **value | {"migrating_to": "192.0.2.2"}), network=network).network
+    network = accepted(announce(flat(vm("i-1", 10), nodes=two), network), network)
+    assert network.instance("i-1").migrating_to == "192.0.2.2"
+    moved = {NODE: [], "192.0.2.2": ["i-1"]}
+    network = accepted(announce(flat(vm("i-1", 10), nodes=moved), network), network)
+    assert (network.instance("i-1").node, network.instance("i-1").migrating_to) == ("192.0.2.2", None)
+
+
 def test_instances_groups_and_elastic_ips_that_are_missing_are_deleted_but_no_zones_and_nodes():
     network = updated(changed("nc-1", address="192.0.2.101")).network
     after = accepted(announce(flat(vm("i-1", 20)), network), network).to_wire()

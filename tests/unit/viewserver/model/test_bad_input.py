@@ -124,6 +124,8 @@ FAULTY = {
     "in two zones": (changed("i-web", zone="zone-b"), f"{V}/zone", "node nc-1 is in zone zone-a, not zone-b"),
     "migrating to nowhere": (changed("i-web", migrating_to="nc-9"), f"{V}/migrating_to", "node nc-9 does not exist"),
     "migrating to itself": (changed("i-web", migrating_to="nc-1"), f"{V}/migrating_to", "is where the instance is already"),
+    "migrating from nowhere": (changed("i-web", node=None, zone="zone-a", migrating_to="nc-1"), f"{V}/migrating_to", "needs a node that the instance is on"),
+    "migrating into another zone": (changed("i-web", migrating_to="nc-3"), f"{V}/migrating_to", "node nc-3 is in zone zone-b, the instance in zone-a"),
 }  # fmt: skip
 
 
@@ -171,6 +173,15 @@ def test_a_node_that_an_instance_migrates_to_is_in_use():
     network = accepted(changed("i-web", migrating_to="nc-2"), delete("instance", "i-db")).network
     ((pointer, message),) = refused(delete("node", "nc-2"), network=network)
     assert (pointer, message) == ("/operations/0/id", "node nc-2 is in use by instance i-web")
+
+
+def test_neither_end_of_a_migration_changes_its_zone():
+    moving = put("instance", "i-new", **instance("nc-1", 20), migrating_to="nc-4")
+    network = accepted(put("node", "nc-4", zone="zone-a", address="192.0.2.4"), moving).network
+    ((pointer, message),) = refused(
+        changed("nc-2", zone="zone-b", address="192.0.2.4") | {"id": "nc-4"}, network=network
+    )
+    assert (pointer, message) == (f"{V}/zone", "instance i-new is migrating between it and another zone")
 
 
 SHRINKING = {
