@@ -4,7 +4,7 @@ LAB := $(PY) -m lab.enter --
 PYTEST := $(PY) -m pytest -q
 ARGS ?=
 
-.PHONY: help setup demo test check style types imports unit property integration dataplane soak browser bench-loop bench-elastic-ip bench-node openapi clean
+.PHONY: help setup demo test check style types imports unit property integration dataplane soak browser bench-loop bench-elastic-ip bench-migration bench-node openapi clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -53,6 +53,9 @@ demo-once: setup
 
 bench-elastic-ip: setup ## an elastic IP moves: POST to the first answered ping
 	@$(LAB) $(PY) -m bench.elastic_ip $(ARGS)
+
+bench-migration: setup ## a live migration's cut-over: POST to the first answered ping
+	@$(LAB) $(PY) -m bench.migration $(ARGS)
 
 bench-node: ## what the data plane costs: programming, packets, floods, beside EDGE mode's rule set
 	@./setup.sh bench

@@ -9,7 +9,7 @@ from __future__ import annotations
 import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from ipaddress import IPv4Address
 
 from bench.node import edge
@@ -20,13 +20,9 @@ from lab.host import Host
 from nodeagent.enforcement import Enforcement
 from nodeagent.kernel.netlink import Netlink
 from nodeagent.state.host import HostFacts
-from nodeagent.state.limits import Limits
 from verge.contract.view import View
 
-RATED = Limits(flows=0, new_flows=1_000_000)
-"""A burst of new flows is beyond any sensible limit: the rate is looked at, and allows it."""
-COUNTED = replace(RATED, flows=1_000_000)
-FACTS = HostFacts("br0", "br0", limits=RATED)
+FACTS = HostFacts("br0", "br0")
 PACKAGES = {
     "iptables-legacy-restore": "iptables",
     "ebtables-nft-restore": "ebtables",
@@ -99,11 +95,11 @@ def bare(name: str, instances: Sequence[Instance]) -> Iterator[Side]:
 
 
 @contextmanager
-def verge(name: str, made: Content, instances: Sequence[Instance], limits: Limits = RATED) -> Iterator[Side]:
+def verge(name: str, made: Content, instances: Sequence[Instance]) -> Iterator[Side]:
     with hypervisor(name) as side, ExitStack() as open_:
         plug(side, instances)
         with side.host.entered():
-            side.enforcement = Enforcement(replace(FACTS, limits=limits))
+            side.enforcement = Enforcement(FACTS)
             open_.callback(side.enforcement.close)
             outcome = side.enforcement.apply(View.parse(wire(made)), clock_seconds=1_700_000_000)
         assert outcome.state == "applied", outcome
