@@ -59,9 +59,9 @@ class Applied:
 
 
 # An older sequence of the same boot is ignored, and so is its place in the log. A report without a sequence (plain
-# success in a header) keeps the one that is known. The log's rows compare with the reports as they were before this
-# statement, which is what one statement's parts see. Success told in a header has no timings; the report that
-# follows it brings them, and the time of the first one stays.
+# success in a header) keeps the one that is known, and what was said of the host, of which it says nothing. The log's
+# rows compare with the reports as they were before this statement, which is what one statement's parts see. Success
+# told in a header has no timings; the report that follows it brings them, and the time of the first one stays.
 _STORE = text("""
 WITH batch AS (
     UPDATE report_head SET seq = seq + 1 RETURNING seq
@@ -83,7 +83,12 @@ WITH batch AS (
     ON CONFLICT (node) DO UPDATE SET
         epoch = excluded.epoch, applied_version = excluded.applied_version, applied_digest = excluded.applied_digest,
         attempted_epoch = excluded.attempted_epoch, attempted_version = excluded.attempted_version,
-        attempted_digest = excluded.attempted_digest, state = excluded.state, report = excluded.report,
+        attempted_digest = excluded.attempted_digest, state = excluded.state,
+        report = CASE WHEN excluded.boot_id IS NOT NULL THEN excluded.report ELSE excluded.report || jsonb_build_object(
+            'preflight',
+            coalesce(nullif(excluded.report->'preflight', '[]'), known.report->'preflight', '[]'),
+            'drift', coalesce(nullif(excluded.report->'drift', '[]'), known.report->'drift', '[]')
+        ) END,
         sequence = CASE WHEN excluded.boot_id IS NULL THEN known.sequence ELSE excluded.sequence END,
         boot_id = coalesce(excluded.boot_id, known.boot_id),
         seen_at = greatest(known.seen_at, excluded.seen_at), seq = excluded.seq

@@ -77,12 +77,27 @@ async def test_a_node_with_failures_says_what_and_why(cloud, verge):
         instances={"i-web": "quarantined", "i-app": "ready"},
         agent={"version": "0.1", "boot_id": "b"},
         timings_ms={"apply": 3.25},
+        preflight=[
+            {"check": "forward", "ok": False, "found": "docker", "needed": "nobody", "remedy": "nft insert"},
+            {
+                "check": "mtu",
+                "ok": False,
+                "severity": "warning",
+                "found": "1400",
+                "needed": "1500",
+                "remedy": "ip link",
+            },
+            {"check": "all others", "ok": True, "found": "20 checks"},
+        ],
     )
     found = await verge("node", "nc-1")
     assert found.code == 0
     assert ["state", "degraded"] in found.rows
     assert ["instances/i-web", "ruleset", "no", "room", "\\x1b[2J", "left"] in found.rows
     assert ["i-web", "quarantined"] in found.rows
+    assert ["forward", "failing", "docker", "nobody", "nft", "insert"] in found.rows
+    assert ["mtu", "warning", "1400", "1500", "ip", "link"] in found.rows
+    assert ["all", "others", "ok", "20", "checks"] in [row[:5] for row in found.rows]
     assert ["timings", "apply", "3", "ms"] in found.rows
     assert (await verge("node", "nc-1", "--json")).json["report"]["agent"]["version"] == "0.1"
     for name in ("status", "nodes"):
