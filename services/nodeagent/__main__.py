@@ -120,7 +120,7 @@ async def _serve(settings: Settings) -> None:
     agent = assemble(
         settings,
         lambda generation: Enforcement(
-            facts, last_generation=generation, dnsmasq=dnsmasq, operators=operators, formers=formers
+            facts, last_generation=generation, dnsmasq=dnsmasq, operator_rules=operators, formers=formers
         ),
         RulesetWatch(ownership.TABLES),
         Preflight(facts, settings.servers),

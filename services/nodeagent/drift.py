@@ -12,6 +12,7 @@ from datetime import UTC, datetime
 from typing import Final
 
 from nodeagent.kernel.watch import Commit, Lost, RulesetWatch
+from nodeagent.state.ownership import is_operators
 from verge.contract.report import Drift
 
 _NAMED: Final = 5
@@ -37,6 +38,12 @@ class Notice:
 
     def joined(self, later: "Notice | None") -> "Notice":
         return replace(self, commits=(*self.commits, *later.commits)) if later else self
+
+    @property
+    def is_operators(self) -> bool:
+        """Was nothing touched but what operators keep in our tables? That is their right."""
+        touched = [what for commit in self.commits for what in commit.touched]
+        return bool(touched) and all(is_operators(what.rsplit(" ", 1)[-1]) for what in touched)
 
     def after(self, generation: int) -> "Notice":
         """Without the commits that led up to this generation of rulesets, which is as we left them."""

@@ -65,12 +65,12 @@ class Enforcement:
         *,
         last_generation: int = 0,
         dnsmasq: Dnsmasq | None = None,
-        operators: OperatorRules | None = None,
+        operator_rules: OperatorRules | None = None,
         formers: FormerSettings | None = None,
     ) -> None:
         """Touches nothing. Uses the network namespace of the thread that makes it. Raises OSError. Without `dnsmasq` no
         instance gets its address by DHCP."""
-        self._operators = operators or OperatorRules()
+        self._operators = operator_rules or OperatorRules()
         self.generation = last_generation
         self.dnsmasq = dnsmasq
         self._facts = facts
@@ -298,7 +298,8 @@ class Enforcement:
     def ruleset(self, view: View | None) -> tuple[str, str]:
         """(desired, observed) as nft text. Policy generations are in the observed one only. Raises KernelRefused."""
         identity = self._links.read().identity
-        return document(self._desired(view, identity).ruleset), self._ruleset.text()
+        wanted = self._operators.calling(self._desired(view, identity), self._believed or {}, self._facts.ports)
+        return document(wanted.ruleset), self._ruleset.text()
 
     def close(self) -> None:
         """Let go of sockets, and end dnsmasq. What is in the kernel stays."""
@@ -325,6 +326,7 @@ class Enforcement:
         return self._believed
 
     def _plan(self, observed: Observed, links: Links, wanted: Desired, next_generation: int) -> Plan:
+        wanted = self._operators.calling(wanted, observed, self._facts.ports)
         if self._operators.evicting:
             made = make_plan({}, links, wanted, next_generation)
             return replace(made, changes=(*map(DeleteTable, sorted(observed)), *made.changes))
@@ -359,10 +361,8 @@ class Enforcement:
         if self._ruleset.generation() != expected:
             self._believed = None
             return False
-        self._believed, self._believed_at = plan.after, expected
-        if behind:
-            self._believed, self._believed_at = self._ruleset.read()
-            self._operators.seen(self._believed)
+        self._believed, self._believed_at = None if behind else plan.after, expected
+        self._observe()
         return True
 
     def _hand_over(self, view: View | None, wanted: Desired, before: set[Pair], failures: list[Failure]) -> int:

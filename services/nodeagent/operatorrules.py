@@ -13,10 +13,12 @@ So nothing that they write holds up a transaction of ours, and nothing that is l
 """
 
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Final
 
+from nodeagent.desired import operators
+from nodeagent.desired.node import Desired
 from nodeagent.kernel.ruleset import KernelRuleset
 from nodeagent.nft.changes import AddChain, Change, DeleteTable
 from nodeagent.nft.operatorfile import OperatorFileInvalid, commands
@@ -56,6 +58,19 @@ class OperatorRules:
             if ownership.PRE in held.chains or held.operators:
                 self._known = {**self._known, table: held.operators}
 
+    def calling(self, wanted: Desired, observed: Observed, ports: str) -> Desired:
+        """With calls of their chains, where they hold something."""
+        return replace(wanted, ruleset=operators.called(wanted.ruleset, self.held(observed), ports))
+
+    def held(self, observed: Observed) -> frozenset[TableId]:
+        """Tables in which something of theirs is, or will be with the transaction that makes their chains."""
+        if self.evicting:
+            return frozenset()
+        held = {table for table, seen in observed.items() if seen.operators}
+        both = (ownership.BRIDGE, ownership.IP)
+        made = {table for table in both if table not in observed or ownership.PRE not in observed[table].chains}
+        return frozenset(held | self._from_file(made).keys())
+
     def addition(self, changes: Collection[Change], observed: Observed, ruleset: KernelRuleset) -> str:
         """What goes behind these changes in their transaction. Raises KernelRefused."""
         if self.evicting:
@@ -77,6 +92,8 @@ class OperatorRules:
 
     def loaded(self, addition: str) -> None:
         """It went in."""
+        if addition and self._signature() != self._refused:
+            self._fault = None
         if addition:
             self.notes = (*self.notes, f"operator rules put back: {len(addition.splitlines())} lines")
 
@@ -123,7 +140,6 @@ class OperatorRules:
         except (OSError, UnicodeDecodeError, OperatorFileInvalid) as wrong:
             self._fault, self._refused = f"{self.file} is refused, and not in force: {wrong}", signature
             return {}
-        self._fault = None
         return {table: found[table] for table in sorted(tables) if table in found}
 
     def _signature(self) -> _Signature:

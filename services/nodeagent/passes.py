@@ -208,7 +208,7 @@ class Passes:
         """What comes of a host that lacked something (its bridge, as at boot) and now has it is no drift."""
         lacking = self.outcome and any(failure.stage == "links" for failure in self.outcome.failures)
         outcome = await self._pass(resync=True, quiet=True)
-        is_drift = notice.commits or not lacking
+        is_drift = (notice.commits or not lacking) and not notice.is_operators
         if is_drift and outcome.state != "rejected" and (outcome.changes or outcome.settings):
             drift = notice.repaired(outcome.changes, outcome.settings, outcome.notes)
             self.drift = (*self.drift, drift)[-_REMEMBERED:]
@@ -301,6 +301,8 @@ class Passes:
         self._retry = (time.monotonic() + delay, delay)
         self.outcome, self._ready = outcome, outcome.instances
         self.tally.count(outcome)
+        if outcome.notes:
+            self._journal.say("operator-rules", what="; ".join(outcome.notes))
         if not quiet:
             fetch = {"fetch": wanted.fetch_ms} if fresh and wanted and wanted.fetch_ms is not None else {}
             self._news(fetch | dict(outcome.timings_ms))

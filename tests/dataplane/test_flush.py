@@ -87,7 +87,7 @@ def enforce(at: Place, state: Path) -> Enforcement:
         made = Enforcement(
             FACTS,
             dnsmasq=Dnsmasq(state / "dhcp", "br0"),
-            operators=OperatorRules(),
+            operator_rules=OperatorRules(),
             formers=FormerSettings(state),
         )
         outcome = made.apply(at.cloud.view("nc-1"), clock_seconds=int(time.time()))

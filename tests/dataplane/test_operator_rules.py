@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import asyncio
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from lab import topology
-from lab.build import Lab
+from lab.build import Lab, Vm
 from lab.flows import Flow
 from lab.probes import expect
 from nodeagent.enforcement import Enforcement
 from nodeagent.operatorrules import OBJECT, OperatorRules
 from tests.dataplane.cloud import FACTS, Cloud, Node
+from tests.dataplane.test_agent_process import Process, serving, wire
 from tests.unit.nodeagent.wires import group
 from tests.unit.nodeagent.wires import rule as policy_rule
 
@@ -55,7 +58,7 @@ def told(cloud: Cloud, file: Path, saved: Path | None = None) -> Node:
     found = node(cloud)
     found.enforcement.close()
     with found.host.entered():
-        found.enforcement = Enforcement(FACTS, operators=OperatorRules(file, saved))
+        found.enforcement = Enforcement(FACTS, operator_rules=OperatorRules(file, saved))
     return found
 
 
@@ -80,7 +83,15 @@ def wrong(cloud: Cloud, *, ruled: bool) -> list[str]:
 def test_they_let_past_our_judgement_and_bar_what_it_let_pass(cloud: Cloud) -> None:
     assert not wrong(cloud, ruled=False)
     node(cloud).host.nft(RULES)
+    node(cloud).resync(cloud.view("nc-1"))  # as an agent does when it is told
     assert not wrong(cloud, ruled=True)
+    for chain in ("ip verge operator_pre", "ip verge operator_post", "ip verge operator_log"):
+        node(cloud).host.nft(f"flush chain {chain}")
+    node(cloud).host.nft("delete chain ip verge operator_log\ndelete set ip verge operator_admins")
+    node(cloud).host.nft("flush chain bridge verge_l2 operator_pre\nflush chain bridge verge_l2 operator_post")
+    node(cloud).resync(cloud.view("nc-1"))
+    assert not wrong(cloud, ruled=False)
+    assert "jump operator" not in node(cloud).host.run("nft", "list", "ruleset"), "calls cost time"
 
 
 def test_they_stay_through_updates_restarts_and_repairs(cloud: Cloud) -> None:
@@ -105,6 +116,7 @@ def test_a_table_that_is_replaced_as_a_whole_keeps_them(cloud: Cloud) -> None:
     """As an upgrade does whose sets have another shape."""
     found = node(cloud)
     found.host.nft(RULES)
+    found.resync(cloud.view("nc-1"))
     before = theirs(cloud)
     found.host.nft("add chain ip verge postrouting { policy drop; }")
     outcome = found.resync(cloud.view("nc-1"))
@@ -181,3 +193,27 @@ def test_what_stands_in_our_way_is_taken_out_saved_and_named(cloud: Cloud, tmp_p
     assert found.apply(cloud.view("nc-1")).state == "degraded", "until somebody has looked after it"
     found.host.nft("add rule ip verge operator_post counter")
     assert found.resync(cloud.view("nc-1")).state == "applied"
+
+
+async def test_an_agent_heeds_them_as_they_are_written_and_calls_it_no_drift(
+    flat: Lab, vms: list[Vm], tmp_path: Path
+) -> None:
+    agent = Process(flat["nc-1"], tmp_path, f"unix:{tmp_path}/server.sock")
+    async with serving(agent) as server:
+        etag = await server.publish(wire(22))
+        agent.start()
+        try:
+            await agent.ready()
+            await server.until(lambda: etag in server.applied)
+            agent.host.nft("add rule ip verge operator_post counter")
+            async with asyncio.timeout(10):
+                while "jump operator_post" not in agent.host.run("nft", "list", "table", "ip", "verge"):
+                    await asyncio.sleep(0.01)
+            assert (await agent.get("/v1/plan"))["empty"], "and the pass has ended"
+            assert (await agent.get("/v1/status"))["drift"] == []
+            agent.host.nft("flush ruleset")
+            await server.until(lambda: server.newest.get("drift"))
+            [drift] = server.newest["drift"]
+            assert "operator rules lost: chain operator_post of ip verge" in drift["what"]
+        finally:
+            await agent.end(signal.SIGTERM)

@@ -74,7 +74,7 @@ def table(
             FORWARD,
         ),
         "postrouting": Chain((rule(ports[1], Goto("to_vm")),), POSTROUTING),
-        **operators.of_frames(facts.ports),
+        **operators.EMPTY,
         **resolution.bridge_chains(facts, found),
         **_from_vm(facts, identity, found),
         **dhcprules.from_vm(instances, _FROM_ITS_MAC),
@@ -116,7 +116,6 @@ def _from_vm(facts: HostFacts, identity: Identity, found: Resolution) -> dict[st
     return {
         "from_vm": Chain(
             (
-                operators.FIRST,
                 rule(_ARP, Goto("from_vm_arp")),
                 rule(equals(Field.ETHER_TYPE, _RARP), Goto("from_vm_rarp")),
                 _NOT_IP,
@@ -160,7 +159,6 @@ def _to_vm(facts: HostFacts, found: Resolution) -> dict[str, Chain]:
     return {
         "to_vm": Chain(
             (
-                operators.FIRST,
                 rule(_ARP, Goto("to_vm_arp")),
                 _NOT_IP,
                 rule(within("own4", Field.OIFNAME, Field.IP_DADDR), ACCEPT),

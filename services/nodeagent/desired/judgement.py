@@ -110,7 +110,6 @@ def base_chains(manners: Manners) -> dict[str, Chain]:
         "prerouting": Chain((*_no_spoofs(manners.public_interface), rule(_LOCAL, Jump("from_vm"))), PREROUTING),
         "from_vm": Chain(
             (
-                operators.FIRST,
                 # conntrack gives no flow to ICMP messages that neither ask nor belong to one: they are judged each by itself
                 rule(_INVALID, differs(Field.L4PROTO, ICMP), DROP),
                 rule(*_DHCP_REQUEST, ACCEPT),
@@ -151,7 +150,6 @@ def base_chains(manners: Manners) -> dict[str, Chain]:
         ),
         "to_host": Chain(
             (
-                operators.FIRST,
                 rule(_REPLY, ACCEPT),
                 rule(*_DHCP_REQUEST, ACCEPT),
                 rule(equals(Field.ICMP_TYPE, _ECHO), within("first_hop4", Field.IP_DADDR), ACCEPT),
@@ -184,7 +182,6 @@ def base_chains(manners: Manners) -> dict[str, Chain]:
         "postrouting": Chain((rule(_TO_LOCAL, Jump("to_vm")),), POSTROUTING),
         "to_vm": Chain(
             (
-                operators.FIRST,
                 rule(_REPLY, Goto("to_vm_reply")),
                 _unbound(Field.CT_FIRST_DADDR, Field.IP_DADDR),
                 rule(within(generations.VALID, Field.IP_DADDR, Field.CT_MARK), ACCEPT),
@@ -203,7 +200,7 @@ def base_chains(manners: Manners) -> dict[str, Chain]:
                 rule(DROP),
             )
         ),
-        **operators.of_packets(),
+        **operators.EMPTY,
         **midst.chains(),
     }
 
