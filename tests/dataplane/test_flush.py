@@ -22,7 +22,7 @@ from nodeagent.dnsmasq.server import Dnsmasq
 from nodeagent.enforcement import Enforcement
 from nodeagent.formersettings import FormerSettings
 from nodeagent.operatorrules import OperatorRules
-from tests.dataplane.cloud import FACTS
+from tests.dataplane.cloud import FACTS, SEPARATE
 from tests.dataplane.place import Place
 
 ROOT = Path(__file__).parents[2]
@@ -74,9 +74,10 @@ BOTH = pytest.mark.parametrize("at", ["impersonate", "node"], indirect=True)
 
 @pytest.fixture
 def at(request: pytest.FixtureRequest) -> Iterator[Place]:
-    """One flat node's place, on which nothing of Verge has been yet. `node` gives the bridge the gateway's address."""
-    with Lab(topology.flat(2)) as lab:
-        made = Place(lab, getattr(request, "param", "impersonate"), transit=True)
+    """A place on which nothing of Verge has been yet. `node` gives the bridge the gateway's address."""
+    mode = getattr(request, "param", "impersonate")
+    with Lab(topology.two(2) if mode == "node" else topology.flat(2)) as lab:
+        made = Place(lab, mode, transit=True)
         with made.cloud:
             made.node.set_sysctl("net.bridge.bridge-nf-call-iptables", 0)
             yield made
@@ -85,7 +86,7 @@ def at(request: pytest.FixtureRequest) -> Iterator[Place]:
 def enforce(at: Place, state: Path) -> Enforcement:
     with at.node.entered():
         made = Enforcement(
-            FACTS,
+            SEPARATE if at.is_separate else FACTS,
             dnsmasq=Dnsmasq(state / "dhcp", "br0"),
             operator_rules=OperatorRules(),
             formers=FormerSettings(state),

@@ -171,7 +171,7 @@ def at(request: pytest.FixtureRequest) -> Iterator[tuple[Place, Container]]:
 
 def theirs(host: Host) -> dict[str, object]:
     """All of the host but what is ours."""
-    tables = {f"{table.family} {table.name}" for table in ownership.TABLES}
+    tables = {f"{table.family} {table.name}" for table in (*ownership.TABLES, ownership.METERS)}
     others = sorted(set(map(_table, host.run("nft", "list", "tables").splitlines())) - tables)
     return {
         "rules": [host.run("nft", "-a", "--stateless", "list", "table", *table.split()) for table in others],
