@@ -22,7 +22,7 @@ from nodeagent.dnsmasq.server import Dnsmasq
 from nodeagent.enforcement import Enforcement
 from nodeagent.formersettings import FormerSettings
 from nodeagent.operatorrules import OperatorRules
-from tests.dataplane.cloud import FACTS, SEPARATE
+from nodeagent.state.host import HostFacts
 from tests.dataplane.place import Place
 
 ROOT = Path(__file__).parents[2]
@@ -86,7 +86,7 @@ def at(request: pytest.FixtureRequest) -> Iterator[Place]:
 def enforce(at: Place, state: Path) -> Enforcement:
     with at.node.entered():
         made = Enforcement(
-            SEPARATE if at.is_separate else FACTS,
+            HostFacts("br0", at.public_interface, uplinks=("up0",)),
             dnsmasq=Dnsmasq(state / "dhcp", "br0"),
             operator_rules=OperatorRules(),
             formers=FormerSettings(state),
