@@ -272,7 +272,8 @@ def entries(host: Host, elastic: str) -> int:
     with host.entered():
         conntrack = Conntrack()
         try:
-            return len({flow.key for flow in conntrack.by(parse_address(elastic))})
+            address = parse_address(elastic)
+            return len({flow.key for flow in (*conntrack.sent_to(address), *conntrack.sent_as(address))})
         finally:
             conntrack.close()
 

@@ -51,15 +51,22 @@ class Conntrack:
         """Of all flows of this namespace. Raises OSError."""
         return int(_COUNT.read_text())
 
-    def by(self, address: int) -> Iterator[Flow]:
-        """Flows that were sent to this address, or carry it as source. Raises KernelRefused."""
-        for direction, which in ((_TUPLE_ORIGINAL, _FILTER_ORIGINAL), (_TUPLE_REPLY, _FILTER_REPLY)):
-            ip = attribute(_TUPLE_IP | _NESTED, attribute(_IP_DST, address.to_bytes(4, "big")))
-            wanted = attribute(direction | _NESTED, ip)
-            flags = attribute(which, struct.pack("=I", _FILTER_DST))
-            flags += attribute(_FILTER_ORIGINAL + _FILTER_REPLY - which, struct.pack("=I", 0))
-            body = _IPV4 + wanted + attribute(_FILTER | _NESTED, flags)
-            yield from map(_flow, self._netlink.ask(_GET, _DUMP, body))
+    def sent_to(self, address: int) -> Iterator[Flow]:
+        """Flows whose first packet was sent to this address. Raises KernelRefused."""
+        return self._picked(_TUPLE_ORIGINAL, _FILTER_ORIGINAL, address)
+
+    def sent_as(self, address: int) -> Iterator[Flow]:
+        """Flows that carry it as source, behind translation. Raises KernelRefused."""
+        return self._picked(_TUPLE_REPLY, _FILTER_REPLY, address)
+
+    def _picked(self, direction: int, which: int, address: int) -> Iterator[Flow]:
+        """The kernel walks its whole table for it: 35 ms where it holds 100,000 flows."""
+        ip = attribute(_TUPLE_IP | _NESTED, attribute(_IP_DST, address.to_bytes(4, "big")))
+        wanted = attribute(direction | _NESTED, ip)
+        flags = attribute(which, struct.pack("=I", _FILTER_DST))
+        flags += attribute(_FILTER_ORIGINAL + _FILTER_REPLY - which, struct.pack("=I", 0))
+        body = _IPV4 + wanted + attribute(_FILTER | _NESTED, flags)
+        return map(_flow, self._netlink.ask(_GET, _DUMP, body))
 
     def everything(self) -> Iterator[Flow]:
         """5 µs each. Raises KernelRefused."""

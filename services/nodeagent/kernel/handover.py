@@ -10,7 +10,7 @@ from itertools import chain
 from typing import Final
 
 from nodeagent.kernel.announcement import Announcer
-from nodeagent.kernel.conntrack import Conntrack
+from nodeagent.kernel.conntrack import Conntrack, Flow
 from nodeagent.state.host import HostFacts
 from nodeagent.state.ruleset import Span
 
@@ -44,12 +44,17 @@ class Handover:
         """Flows that were translated so are forgotten; how many. Raises KernelRefused."""
         gone = set(pairs)
         if self._conntrack.count() < _FEW * len(gone):
-            found = self._conntrack.everything()
-        else:
-            found = chain.from_iterable(self._conntrack.by(elastic) for elastic, _ in gone)
+            return self._forget(self._conntrack.everything(), gone)
+        # who sends there reaches the new holder as soon as the first half is done
+        sent_to = self._forget(chain.from_iterable(self._conntrack.sent_to(elastic) for elastic, _ in gone), gone)
+        return sent_to + self._forget(
+            chain.from_iterable(self._conntrack.sent_as(elastic) for elastic, _ in gone), gone
+        )
+
+    def _forget(self, flows: Iterable[Flow], gone: set[Pair]) -> int:
         keys = {
             flow.key: flow
-            for flow in found
+            for flow in flows
             if (flow.first_dst, flow.reply_src) in gone or (flow.reply_dst, flow.first_src) in gone
         }
         return self._conntrack.delete(keys.values())
