@@ -17,11 +17,16 @@ from nodeagent.desired.reserved import IDENTIFIER
 from nodeagent.state.host import HostFacts
 from nodeagent.state.rule import ACCEPT, DROP, Field, Goto, Jump, Match, Rule, differs, equals, rule, within
 from nodeagent.state.ruleset import Chain
+from verge.contract.rule import UDP
 from verge.contract.view import ViewInstance
 
 SERVER: Final = 67
 CLIENT: Final = 68
 EVERYONE: Final = 0xFFFF_FFFF
+_UDP: Final = equals(Field.L4PROTO, UDP)
+# the port first, which says no to nearly every packet
+TO_SERVER: Final = equals(Field.DPORT, SERVER), _UDP
+FROM_SERVER: Final = equals(Field.SPORT, SERVER), _UDP
 
 
 def from_vm(instances: Iterable[ViewInstance], from_its_mac: Match) -> dict[str, Chain]:
@@ -55,8 +60,8 @@ def _in_its_name(vm: ViewInstance) -> Rule:
 
 def forward(facts: HostFacts) -> tuple[Rule, ...]:
     return (
-        rule(equals(Field.IIFNAME, facts.ports), equals(Field.UDP_DPORT, SERVER), DROP),
-        rule(equals(Field.OIFNAME, facts.ports), equals(Field.UDP_SPORT, SERVER), DROP),
+        rule(*TO_SERVER, equals(Field.IIFNAME, facts.ports), DROP),
+        rule(*FROM_SERVER, equals(Field.OIFNAME, facts.ports), DROP),
     )
 
 

@@ -19,7 +19,7 @@ from typing import Final
 from nodeagent.state import ownership
 from nodeagent.state.host import Identity
 from nodeagent.state.rule import KeyType
-from nodeagent.state.ruleset import Map, Observed, Set, Span
+from nodeagent.state.ruleset import ROOM, Map, Observed, Set, Span
 from verge.contract.members import Members
 from verge.contract.view import View, ViewInstance
 
@@ -108,14 +108,14 @@ def _without(span: Span, addresses: Iterable[int]) -> Iterable[Span]:
 def sets(found: Bindings, ranges: tuple[Span, ...]) -> dict[str, Set]:
     return {
         POOL: Set((KeyType.IPV4,), frozenset((span,) for span in ranges), interval=True),
-        PAIRS: Set((KeyType.IPV4, KeyType.IPV4), frozenset(found.pairs)),
+        PAIRS: Set((KeyType.IPV4, KeyType.IPV4), frozenset(found.pairs), room=ROOM),
     }
 
 
 def maps(found: Bindings) -> dict[str, Map]:
     return {
-        DNAT: Map(KeyType.IPV4, "ipv4_addr", dict(found.pairs)),
-        SNAT: Map(KeyType.IPV4, "ipv4_addr", {private: elastic for elastic, private in found.pairs}),
+        DNAT: Map(KeyType.IPV4, "ipv4_addr", dict(found.pairs), room=ROOM),
+        SNAT: Map(KeyType.IPV4, "ipv4_addr", {private: elastic for elastic, private in found.pairs}, room=ROOM),
     }
 
 

@@ -45,9 +45,9 @@ from nodeagent.state.rule import (
     rule,
     within,
 )
-from nodeagent.state.ruleset import Chain, Hook, Map, Set, Span
+from nodeagent.state.ruleset import ROOM, Chain, Hook, Map, Set, Span
 from verge.contract.members import Members
-from verge.contract.rule import ICMP, GroupId
+from verge.contract.rule import ICMP, UDP, GroupId
 from verge.contract.view import ViewInstance
 
 PREROUTING = Hook("prerouting", -150)  # conntrack (−200) knows the flow, nothing is translated yet (−100)
@@ -64,8 +64,10 @@ _LOCAL = within("local4", Field.IP_SADDR)
 _TO_LOCAL = within("local4", Field.IP_DADDR)
 _ECHO = 8
 _FROM_INSTANCE = within("instances4", Field.IP_SADDR)
-_DHCP_REQUEST = equals(Field.UDP_SPORT, 68), equals(Field.UDP_DPORT, 67)
-_DHCP_ANSWER = equals(Field.UDP_SPORT, 67), equals(Field.UDP_DPORT, 68)
+_UDP = equals(Field.L4PROTO, UDP)
+# the ports first, in one look that says no to nearly everything
+_DHCP_REQUEST = equals(Field.SPORT, 68), equals(Field.DPORT, 67), _UDP
+_DHCP_ANSWER = equals(Field.SPORT, 67), equals(Field.DPORT, 68), _UDP
 _METADATA = equals(Field.IP_DADDR, int(METADATA))
 _METADATA_FLOW = equals(Field.CT_FIRST_DADDR, int(METADATA))
 
@@ -98,9 +100,9 @@ def sets(local: Members, instance_ranges: Iterable[Span], first_hop: Members) ->
     gateway's address."""
     return {
         "first_hop4": Set((KeyType.IPV4,), first_hop),
-        "local4": Set((KeyType.IPV4,), local),
+        "local4": Set((KeyType.IPV4,), local, room=ROOM),
         "instances4": Set((KeyType.IPV4,), frozenset((span,) for span in instance_ranges), interval=True),
-        generations.VALID: Set((KeyType.IPV4, KeyType.MARK), frozenset()),
+        generations.VALID: Set((KeyType.IPV4, KeyType.MARK), frozenset(), room=ROOM),
     }
 
 
@@ -160,9 +162,9 @@ def base_chains(manners: Manners) -> dict[str, Chain]:
         "forward": Chain(
             (
                 rule(_METADATA, DROP),
-                rule(_LOCAL, *_DHCP_REQUEST, DROP),
+                rule(*_DHCP_REQUEST, _LOCAL, DROP),
                 # an elastic IP that nobody here has: an instance may send there, the rest came for nothing
-                rule(within(elastic.POOL, Field.IP_DADDR), outside("local4", Field.IP_SADDR), DROP),
+                rule(outside("local4", Field.IP_SADDR), within(elastic.POOL, Field.IP_DADDR), DROP),
                 *_when(
                     not manners.transit,
                     rule(outside("local4", Field.IP_SADDR), outside("local4", Field.IP_DADDR), DROP),
@@ -249,14 +251,14 @@ def maps(placed: Iterable[tuple[ViewInstance, bool]]) -> dict[str, Map]:
             else ACCEPT
             for vm, limited in placed
         }
-        return Map(KeyType.IPV4, "verdict", elements)
+        return Map(KeyType.IPV4, "verdict", elements, room=ROOM)
 
     return {
         "vm_in": verdicts("in", replies=False, limited_only=False),
         "vm_in_replies": verdicts("in", replies=True, limited_only=False),
         "vm_out": verdicts("out", replies=False, limited_only=True),
         "vm_out_replies": verdicts("out", replies=True, limited_only=True),
-        generations.CURRENT: Map(KeyType.IPV4, "mark", {}),
+        generations.CURRENT: Map(KeyType.IPV4, "mark", {}, room=ROOM),
     }
 
 

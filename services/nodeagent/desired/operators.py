@@ -28,7 +28,7 @@ BEHIND = Hook("postrouting", 151)
 
 EMPTY: Final[Mapping[str, Chain]] = {PRE: Chain(()), POST: Chain(())}
 
-_JUDGES: Final = {BRIDGE: ("from_vm", "to_vm"), IP: ("from_vm", "to_host", "to_vm")}
+_JUDGES: Final = {BRIDGE: ("from_vm", "from_vm_ip", "to_vm", "to_vm_ip"), IP: ("from_vm", "to_host", "to_vm")}
 _FIRST: Final = rule(Jump(PRE))
 
 

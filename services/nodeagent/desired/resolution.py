@@ -41,7 +41,7 @@ from nodeagent.state.rule import (
     rule,
     within,
 )
-from nodeagent.state.ruleset import Chain, Element, Hook, Set, Span, Table
+from nodeagent.state.ruleset import ROOM, Chain, Element, Hook, Set, Span, Table
 from verge.contract.members import Members
 from verge.contract.view import GatewayMode, View, ViewInstance
 
@@ -87,7 +87,7 @@ def owned(found: Resolution) -> frozenset[IPv4Address]:
 
 def here(facts: HostFacts, elastic_ips: Members) -> dict[str, Set]:
     """The one set of the bridge table that changes with an elastic IP."""
-    return {"elastic_here4": Set((KeyType.IPV4,), Members.of(()) if facts.is_separate else elastic_ips)}
+    return {"elastic_here4": Set((KeyType.IPV4,), Members.of(()) if facts.is_separate else elastic_ips, room=ROOM)}
 
 
 def bridge_sets(facts: HostFacts, identity: Identity, found: Resolution) -> dict[str, Set]:
@@ -182,10 +182,10 @@ def forward(facts: HostFacts, identity: Identity, found: Resolution) -> tuple[Ru
             ),
         )
     return (
-        rule(equals(Field.IIFNAME, facts.ports), _ARP, within("answered4", Field.ARP_DADDR_IP), DROP),
+        rule(_ARP, equals(Field.IIFNAME, facts.ports), within("answered4", Field.ARP_DADDR_IP), DROP),
         *_when(
             found.mode != "router",
-            rule(equals(Field.OIFNAME, facts.ports), _ARP, within("gateway4", Field.ARP_SADDR_IP), DROP),
+            rule(_ARP, equals(Field.OIFNAME, facts.ports), within("gateway4", Field.ARP_SADDR_IP), DROP),
         ),
     )
 

@@ -29,6 +29,7 @@ from nodeagent.state.rule import (
     within,
 )
 from nodeagent.state.ruleset import Chain, Hook
+from verge.contract.rule import UDP
 from verge.contract.view import Metadata
 
 PREROUTING = Hook("prerouting", -100, "nat")
@@ -99,11 +100,16 @@ def _services(found: Translations) -> tuple[Rule, ...]:
     if found.metadata is not None:
         to_service = Translate("dnat", int(found.metadata.host), found.metadata.port)
         rules.append(
-            rule(_LOCAL, equals(Field.IP_DADDR, int(METADATA)), equals(Field.TCP_DPORT, 80), to_service),
+            rule(equals(Field.IP_DADDR, int(METADATA)), equals(Field.TCP_DPORT, 80), _LOCAL, to_service),
         )
     # wherever the lease came from, it is renewed here
-    renewal = equals(Field.UDP_SPORT, 68), equals(Field.UDP_DPORT, 67), differs(Field.IP_DADDR, _EVERYONE)
-    rules.append(rule(_LOCAL, *renewal, Translate("dnat", int(IDENTIFIER))))
+    renewal = (
+        equals(Field.SPORT, 68),
+        equals(Field.DPORT, 67),
+        equals(Field.L4PROTO, UDP),
+        differs(Field.IP_DADDR, _EVERYONE),
+    )
+    rules.append(rule(*renewal, _LOCAL, Translate("dnat", int(IDENTIFIER))))
     return tuple(rules)
 
 

@@ -24,7 +24,7 @@ from nodeagent.state.ruleset import (
 )
 from verge.contract.members import Members, parse_address
 
-_PLAIN = frozenset({"family", "name", "table", "type", "handle", "map", "elem", "flags"})
+_PLAIN = frozenset({"family", "name", "table", "type", "handle", "map", "elem", "flags", "size"})
 """Properties of a set or map that ours may have; any other (timeout, size, policy, …) makes it foreign."""
 
 
@@ -101,8 +101,9 @@ def _set(body: dict[str, Any]) -> Set:
     key = tuple(KeyType(kind) for kind in kinds)
     entries = body.get("elem", [])
     if key == (KeyType.IPV4,) and not flags:
-        return Set(key, Members.parse(entries))
-    return Set(key, frozenset(_elements(key, entries, interval=bool(flags))), interval=bool(flags))
+        return Set(key, Members.parse(entries), room=body.get("size"))
+    elements = frozenset(_elements(key, entries, interval=bool(flags)))
+    return Set(key, elements, interval=bool(flags), room=body.get("size"))
 
 
 def _elements(key: tuple[KeyType, ...], entries: Iterable[Any], *, interval: bool) -> Iterable[Element]:
@@ -142,7 +143,7 @@ def _map(body: dict[str, Any]) -> Map:
     elements: dict[int, int | Verdict] = {}
     for left, right in body.get("elem", []):
         elements[_number(kind, left)] = _data(body["map"], right)
-    return Map(kind, body["map"], elements)
+    return Map(kind, body["map"], elements, body.get("size"))
 
 
 def _data(kind: str, value: Any) -> int | Verdict:

@@ -127,8 +127,13 @@ def hook(value: Hook) -> str:
 
 
 def set_declaration(value: Set) -> str:
-    return f"type {' . '.join(kind.value for kind in value.key)};{' flags interval;' if value.interval else ''}"
+    flags = " flags interval;" if value.interval else ""
+    return f"type {' . '.join(kind.value for kind in value.key)};{flags}{_room(value.room)}"
 
 
 def map_declaration(value: Map) -> str:
-    return f"type {value.key.value} : {value.data};"
+    return f"type {value.key.value} : {value.data};{_room(value.room)}"
+
+
+def _room(room: int | None) -> str:
+    return "" if room is None else f" size {room};"

@@ -108,12 +108,12 @@ def _same_shapes(seen: SeenTable, table: Table) -> bool:
         if (
             is_set is not None
             and is_set is not wanted
-            and (is_set.key, is_set.interval) != (wanted.key, wanted.interval)
+            and (is_set.key, is_set.interval, is_set.room) != (wanted.key, wanted.interval, wanted.room)
         ):
             return False
     for name, mapping in table.maps.items():
         is_map = seen.maps.get(name)
-        if is_map is not None and (is_map.key, is_map.data) != (mapping.key, mapping.data):
+        if is_map is not None and (is_map.key, is_map.data, is_map.room) != (mapping.key, mapping.data, mapping.room):
             return False
     for name, chain in table.chains.items():
         is_chain = seen.chains.get(name)

@@ -7,7 +7,7 @@ and maps have one shape for both.
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Literal, NamedTuple
+from typing import Final, Literal, NamedTuple
 
 from nodeagent.state.rule import KeyType, Rule, Verdict
 from verge.contract.members import Members
@@ -36,6 +36,10 @@ Element = tuple[Part, ...]
 """One part for each field of the key."""
 
 
+ROOM: Final = 4096
+"""For what grows with the instances of one node. A view with more is refused by the kernel, and said so."""
+
+
 @dataclass(frozen=True, slots=True)
 class Set:
     key: tuple[KeyType, ...]
@@ -44,6 +48,9 @@ class Set:
     interval: bool = False
     """Elements are boxes of `Span`s, pairwise disjoint: overlapping ones cannot be changed safely (nft_set_pipapo
     finds an element to delete by its corner only)."""
+    room: int | None = None
+    """The most it can ever hold, where that is known: the kernel then looks once into a table of fixed size, at each packet
+    (nft_set_hash), where one that may grow costs twice the time."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +58,7 @@ class Map:
     key: KeyType
     data: Literal["ipv4_addr", "mark", "verdict"]
     elements: Mapping[int, int | Verdict]
+    room: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

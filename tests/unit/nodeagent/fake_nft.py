@@ -141,7 +141,7 @@ class FakeNft:
             raise Refused(f"{name} is a map")
         if name in table.sets:
             is_there = table.sets[name][0]
-            if (is_there.key, is_there.interval) != (value.key, value.interval):
+            if (is_there.key, is_there.interval, is_there.room) != (value.key, value.interval, value.room):
                 raise Refused(f"set {name} exists in another shape")
             self.redundant.append(change)
         table.sets.setdefault(name, (value, set()))
@@ -232,9 +232,12 @@ def _remove(table: _Table, what: str) -> None:
 def _seen(table: _Table) -> SeenTable:
     return SeenTable(
         sets={
-            name: Set(value.key, _elements(value, held), value.interval) for name, (value, held) in table.sets.items()
+            name: Set(value.key, _elements(value, held), value.interval, value.room)
+            for name, (value, held) in table.sets.items()
         },
-        maps={name: Map(value.key, value.data, dict(mapped)) for name, (value, mapped) in table.maps.items()},  # type: ignore[arg-type]
+        maps={
+            name: Map(value.key, value.data, dict(mapped), value.room) for name, (value, mapped) in table.maps.items()
+        },  # type: ignore[arg-type]
         chains={
             name: SeenChain(tuple(SeenRule(rule_hash(rule), handle) for handle, rule in chain.rules), chain.hook)
             for name, chain in table.chains.items()

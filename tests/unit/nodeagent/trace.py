@@ -23,6 +23,7 @@ from nodeagent.state.rule import (
 )
 from nodeagent.state.ruleset import Part, Set, Span, Table
 from verge.contract.members import Members
+from verge.contract.rule import UDP
 
 STATUS = {"snat": 0x10, "dnat": 0x20, "syn": 0x02, "0x80000000": 0x80000000}
 """IPS_SRC_NAT, IPS_DST_NAT; TH_SYN; the mark's bit of reversed flows."""
@@ -37,6 +38,12 @@ class Packet:
 
     fields: dict[Field, Part] = field(default_factory=dict)
     stamped: bool = False
+
+    def __post_init__(self) -> None:
+        """A port of UDP is one of the transport header's, too."""
+        for named, plain in ((Field.UDP_SPORT, Field.SPORT), (Field.UDP_DPORT, Field.DPORT)):
+            if named in self.fields:
+                self.fields |= {plain: self.fields[named], Field.L4PROTO: UDP}
 
 
 def walk(table: Table, chain: str, packet: Packet) -> Fate:
