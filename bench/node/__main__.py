@@ -1,6 +1,6 @@
 """All of the node's figures in one run, each beside what is promised.
 
-    make bench-node [ARGS="--only packets --rounds 30 --json"]
+    make bench-node [ARGS="--only packets --only idle --rounds 30 --json"]
 
 Without EDGE mode's tools (iptables, ipset, ebtables) its half is left out, and said so.
 """
@@ -15,13 +15,17 @@ import sys
 from collections.abc import Callable
 from typing import Any
 
-from bench.node import forwarding, sides
+from bench.node import flood, forwarding, idle, moves, programming, sides
 from bench.node.figures import Figure
 from lab import namespaces
 
 Part = Callable[[argparse.Namespace], tuple[list[Figure], dict[str, Any]]]
 PARTS: dict[str, Part] = {
+    "programming": lambda given: programming.measure(given.rounds, edge=given.edge),
     "packets": lambda given: forwarding.measure(given.rounds, edge=given.edge),
+    "flood": lambda given: flood.measure(given.updates, edge=given.edge),
+    "moves": lambda _: moves.measure(),
+    "idle": lambda given: idle.measure(given.seconds),
 }
 
 
@@ -29,6 +33,8 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="bench.node", description=__doc__)
     parser.add_argument("--only", choices=sorted(PARTS), action="append", help="one part; may be repeated")
     parser.add_argument("--rounds", type=int, default=30, help="bursts on each side")
+    parser.add_argument("--updates", type=int, default=1000, help="random changes under the flood")
+    parser.add_argument("--seconds", type=float, default=20, help="for which an agent is idle")
     parser.add_argument("--no-edge", dest="edge", action="store_false", help="without the comparison")
     parser.add_argument("--json", action="store_true")
     given = parser.parse_args()

@@ -1,6 +1,6 @@
 """Packets from one VM to another, and what they cost: system calls by the hundred, on one processor.
 
-    sender's eth0 ─ AF_PACKET, sendmmsg ─▶ port ─▶ br0 ─▶ port ─▶ eth0 ─▶ UDP socket, recvmmsg
+    raw IP socket, sendmmsg ─▶ its stack, eth0 ─▶ port ─▶ br0 ─▶ port ─▶ eth0, its stack ─▶ UDP socket, recvmmsg
 
 The sending thread's processor time holds it all: veth hands a frame on in the sender's own context (softirq), up to the
 receiver's socket, which the same thread empties. Other processes on the machine take time, but not this time.
@@ -57,12 +57,12 @@ class Spent:
 
 
 class Burst:
-    """Frames laid out once, sent as often as wanted, from a packet socket into a UDP socket. Both are the caller's."""
+    """Packets laid out once, sent as often as wanted, from a raw socket into a UDP socket. Both are the caller's."""
 
-    def __init__(self, out: socket.socket, into: socket.socket, frames_: Sequence[bytes]) -> None:
+    def __init__(self, out: socket.socket, into: socket.socket, packets: Sequence[bytes]) -> None:
         self._out, self._in = out, into
-        self._number = len(frames_)
-        self._outgoing = _messages(frames_)
+        self._number = len(packets)
+        self._outgoing = _messages(packets)
         self._incoming = _messages([bytes(2048)] * _AT_ONCE)
 
     def send(self) -> Spent:
@@ -107,15 +107,15 @@ def _messages(buffers: Sequence[bytes]) -> ctypes.Array[_Message]:
     return made
 
 
-def udp_frame(sender: Vm, receiver: Vm, source_port: int, port: int, payload: bytes = bytes(_PAYLOAD)) -> bytes:
+def udp_packet(sender: Vm, receiver: Vm, source_port: int, port: int, payload: bytes = bytes(_PAYLOAD)) -> bytes:
     body = frames.udp(sender.ip, receiver.ip, source_port, port, payload)
-    return frames.ethernet(receiver.mac, sender.mac, frames.IPV4, frames.ipv4(sender.ip, receiver.ip, frames.UDP, body))
+    return frames.ipv4(sender.ip, receiver.ip, frames.UDP, body)
 
 
-def packet_socket(vm: Vm) -> socket.socket:
-    """Sends frames as they are, as the VM."""
-    out = vm.host.socket(socket.AF_PACKET, socket.SOCK_RAW, 0)
-    out.bind(("eth0", 0))
+def packet_socket(sender: Vm, receiver: Vm) -> socket.socket:
+    """Sends IP packets as they are to the receiver, by the sender's routes and neighbours."""
+    out = sender.host.socket(socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_RAW)
+    out.connect((str(receiver.ip), 0))
     return out
 
 

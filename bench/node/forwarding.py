@@ -16,7 +16,7 @@ from statistics import median
 from typing import Any
 
 from bench.node import sides
-from bench.node.burst import Burst, datagram_socket, packet_socket, pinned, udp_frame
+from bench.node.burst import Burst, datagram_socket, packet_socket, pinned, udp_packet
 from bench.node.content import PROBE_PORT, Size, content
 from bench.node.content import Vm as Instance
 from bench.node.figures import Figure
@@ -95,14 +95,14 @@ def _plugged(vms: tuple[Instance, ...]) -> list[Instance]:
 def _lanes(side: Side) -> Iterator[dict[tuple[str, str], Lane]]:
     sender = side.vms[_FROM]
     with ExitStack() as open_:
-        out = open_.enter_context(packet_socket(sender))
         caller = open_.enter_context(datagram_socket(sender, _KNOWN_PORT))
         lanes = {}
         for place, number in zip(PLACES, (1, max(side.vms)), strict=True):
             receiver = side.vms[number]
+            out = open_.enter_context(packet_socket(sender, receiver))
             called = open_.enter_context(datagram_socket(receiver, PROBE_PORT))
-            fresh = [udp_frame(sender, receiver, port, PROBE_PORT) for port in range(1024, 1024 + PACKETS)]
-            known = [udp_frame(sender, receiver, _KNOWN_PORT, PROBE_PORT)] * PACKETS
+            fresh = [udp_packet(sender, receiver, port, PROBE_PORT) for port in range(1024, 1024 + PACKETS)]
+            known = [udp_packet(sender, receiver, _KNOWN_PORT, PROBE_PORT)] * PACKETS
             lanes["established", place] = Lane(Burst(out, called, known), partial(_converse, caller, called))
             lanes["new", place] = Lane(Burst(out, called, fresh), side.forget_flows)
         yield lanes

@@ -95,11 +95,11 @@ def bare(name: str, instances: Sequence[Instance]) -> Iterator[Side]:
 
 
 @contextmanager
-def verge(name: str, made: Content, instances: Sequence[Instance]) -> Iterator[Side]:
+def verge(name: str, made: Content, instances: Sequence[Instance], facts: HostFacts = FACTS) -> Iterator[Side]:
     with hypervisor(name) as side, ExitStack() as open_:
         plug(side, instances)
         with side.host.entered():
-            side.enforcement = Enforcement(FACTS)
+            side.enforcement = Enforcement(facts)
             open_.callback(side.enforcement.close)
             outcome = side.enforcement.apply(View.parse(wire(made)), clock_seconds=1_700_000_000)
         assert outcome.state == "applied", outcome
