@@ -175,6 +175,7 @@ def wire(made: Content) -> dict[str, Any]:
         "zone": {"name": "zone-a", "subnet": SUBNET, "gateway": GATEWAY},
         "instances": {
             vm.id: {
+                "node": "nc-1",
                 "mac": vm.mac,
                 "private_ip": vm.private_ip,
                 "elastic_ip": vm.elastic_ip,
