@@ -17,6 +17,7 @@ from viewserver.api import (
     convergence,
     dashboard,
     events,
+    explain,
     fences,
     imports,
     metrics,
@@ -68,7 +69,7 @@ def create_routes() -> FastAPI:
         redoc_url=None,
     )
     problems.install(app)
-    for module in (fences, tokens, readiness, reading, convergence, events, metrics, nodes, imports, updates):
+    for module in (fences, tokens, readiness, reading, explain, convergence, events, metrics, nodes, imports, updates):
         app.include_router(module.router)
 
     @app.get("/healthz", tags=["service"], summary="Alive")

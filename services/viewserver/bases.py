@@ -48,5 +48,15 @@ class Bases:
         derived = self._kept[index][1]
         return derived if derived.digests.get(node) == base.digest else None
 
+    def at(self, revision: int) -> Derived | None:
+        """The network at this revision, if it is kept."""
+        index = revision - self._first
+        return self._kept[index][1] if 0 <= index < len(self._kept) else None
+
+    @property
+    def first(self) -> int:
+        """The oldest revision kept."""
+        return self._first
+
     def __len__(self) -> int:
         return len(self._kept)

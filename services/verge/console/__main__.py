@@ -6,7 +6,7 @@ import sys
 from argparse import Namespace
 from pathlib import Path
 
-from verge.console import completion, fences, history, imports, network, nodes, status, tokens, writing
+from verge.console import completion, explain, fences, history, imports, network, nodes, status, tokens, writing
 from verge.console.arguments import Common, spelled
 from verge.console.console import Command, Console
 from verge.console.outcome import ConsoleError, Exit, Misused, Refused
@@ -27,6 +27,7 @@ environment:
 exit codes:
   0  done; converged; in force        3  the deadline passed first
   1  status: not converged            4  the server cannot be reached, or does not take the token
+     explain: denied, in force        5  explain: allowed or denied, and not in force yet
   2  refused, or wrong usage
 
 examples:
@@ -34,6 +35,7 @@ examples:
   verge apply update.yaml --wait 30
   verge apply update.yaml --dry-run
   verge nodes --state lagging
+  verge explain i-1a2b3c4d 10.111.101.91 tcp 22
   verge --json status | jq .laggards
 
 `verge COMMAND --help` tells more about one command.
@@ -117,7 +119,7 @@ def parser() -> argparse.ArgumentParser:
     _options(common)
     commands = whole.add_subparsers(title="commands", metavar="COMMAND", dest="command", required=True)
     _options(whole)
-    for family in (status, nodes, writing, history, fences, imports, network, tokens):
+    for family in (status, nodes, writing, history, explain, fences, imports, network, tokens):
         family.register(commands, common)
     completion.register(commands, whole)
     return whole

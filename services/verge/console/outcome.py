@@ -16,11 +16,13 @@ from typing import Any, ClassVar
 class Exit(IntEnum):
     OK = 0
     NO = 1
-    """Asked whether the network has converged: it has not."""
+    """Asked whether the network has converged, or whether a packet may pass: no."""
     REFUSED = 2
     """Also argparse's own, for wrong usage."""
     DEADLINE = 3
     UNREACHABLE = 4
+    PENDING = 5
+    """Asked whether a packet may pass: the nodes do not all do yet what is meant."""
     INTERRUPTED = 130
     """As shells count it: 128 + SIGINT."""
 

@@ -8,6 +8,7 @@ from viewserver.api.context import CallerOf, Json, Server, ServerOf
 from viewserver.errors import UnknownObject
 from viewserver.model.change import Change
 from viewserver.model.convergence import Facts, percentiles, standing
+from viewserver.model.network import Network
 from viewserver.model.updates import rewind
 from viewserver.store.changes import changes_page, changes_since, read_change
 from viewserver.store.head import Head
@@ -23,19 +24,28 @@ async def get_model(
     """`{"revision", "network", "zones", "nodes", "groups", "instances", "elastic_ips"}`, every object in its normal form."""
     caller.may("cloud")
     held = server.replica.held
-    network, at = held.network, held.revision
-    if revision is not None and revision > at:
-        raise UnknownObject(f"revision {revision} does not exist; the head is {at}")
-    if revision is not None and at > revision:
-        async with server.database.begin() as conn:
-            changes = [one for one in await changes_since(conn, revision, limit=at - revision) if one.revision <= at]
-        for change in reversed(changes):
-            network = rewind(network, change.operations)
-        at = revision
+    network, at = await network_at(server, revision)
     return Json(
         {"revision": at, **network.to_wire()},
         headers={"etag": f'"{at}"', "verge-revision": f"{held.epoch}.{at}", **server.replica.stale_header()},
     )
+
+
+async def network_at(server: Server, revision: int | None) -> tuple[Network, int]:
+    """The network at a revision whose records are kept, and that revision; None is the head. Raises UnknownObject,
+    HistoryPruned."""
+    held = server.replica.held
+    if revision is None or revision == held.revision:
+        return held.network, held.revision
+    if revision > held.revision:
+        raise UnknownObject(f"revision {revision} does not exist; the head is {held.revision}")
+    network = held.network
+    async with server.database.begin() as conn:
+        changes = await changes_since(conn, revision, limit=held.revision - revision)
+    for change in reversed(changes):
+        if change.revision <= held.revision:
+            network = rewind(network, change.operations)
+    return network, revision
 
 
 @router.get("/v1/updates", summary="The change log, newest first")

@@ -1,5 +1,6 @@
 """The whole network as rows, for a replica that starts."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -29,6 +30,10 @@ class Stored:
 
 _HEAD = text("SELECT epoch, revision, current_setting('transaction_isolation') AS isolation FROM head")
 _OBJECTS = text("SELECT kind, id, value::text AS value FROM objects")
+_CHANGED = text("""
+SELECT kind, id, revision FROM objects
+JOIN unnest(CAST(:kinds AS text[]), CAST(:ids AS text[])) AS wanted (kind, id) USING (kind, id)
+""")
 _VERSIONS = text("""
 SELECT node, max(version) AS version FROM (
     SELECT node, version FROM node_versions
@@ -46,3 +51,9 @@ async def load(conn: AsyncConnection) -> Stored:
     objects = [(kind, name, orjson.loads(value)) for kind, name, value in await conn.execute(_OBJECTS)]
     versions: dict[str, int] = {node: version for node, version in await conn.execute(_VERSIONS)}  # noqa: C416 - rows are not pairs
     return Stored(Head(head.epoch, head.revision), objects, versions)
+
+
+async def last_changed(conn: AsyncConnection, keys: Sequence[tuple[str, str]]) -> dict[tuple[str, str], int]:
+    """Of these objects that there are: the revision that wrote each last."""
+    asked = {"kinds": [kind for kind, _ in keys], "ids": [name for _, name in keys]}
+    return {(row.kind, row.id): row.revision for row in await conn.execute(_CHANGED, asked)}
