@@ -21,8 +21,10 @@ from bench.node.content import PROBE_PORT, Size, content
 from bench.node.content import Vm as Instance
 from bench.node.figures import Figure
 from bench.node.sides import Side
+from nodeagent.state.limits import Limits
 
 SIZES = (Size(1, 30, 100), Size(86, 860, 20_000), Size(86, 5_000, 20_000))
+LIMITED = {"unlimited": Limits(0, 0, 0, 0, 0), "rated": sides.RATED, "counted": sides.COUNTED}
 KINDS = ("established", "new")
 PLACES = ("first", "last")
 _FROM = 15
@@ -79,6 +81,8 @@ def _sides(*, edge: bool) -> dict[str, AbstractContextManager[Side]]:
     plain = content(SIZES[0])
     plugged = [plain.vms[n - 1] for n in (1, _FROM, plain.vms[-1].number)]
     made: dict[str, AbstractContextManager[Side]] = {"bare": sides.bare("bare", plugged)}
+    for name, limits in LIMITED.items():
+        made[name] = sides.verge(name, plain, plugged, limits)
     for number, size in enumerate(SIZES):
         held = content(size)
         made[f"verge, {size}"] = sides.verge(f"verge{number}", held, _plugged(held.vms))
@@ -134,6 +138,11 @@ def _figures(lanes: dict[Key, Lane], *, edge: bool) -> Iterator[Figure]:
             ]
             yield Figure(f"{kind} flows, times as fast as EDGE mode's, worst VM and size", min(peers), at_least=1)
             yield Figure(f"{kind} flows, times as fast as EDGE mode's, last VM, 86 groups", peers[3], at_least=2)
+    for name, least in (("rated", 0.85), ("counted", 0.5)):  # at both ends, which are on one node
+        worst = min(ns("unlimited", "new", place) / ns(name, "new", place) for place in PLACES)
+        yield Figure(f"new flows, {name} against no limits", worst, at_least=least)
+        worst = min(ns("unlimited", "established", place) / ns(name, "established", place) for place in PLACES)
+        yield Figure(f"established flows, {name} against no limits", worst, at_least=0.95)
     yield Figure("permitted packets lost, all sides", sum(lane.lost for lane in lanes.values()), at_most=0)
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from ipaddress import IPv4Address
 
 from bench.node import edge
@@ -20,9 +20,13 @@ from lab.host import Host
 from nodeagent.enforcement import Enforcement
 from nodeagent.kernel.netlink import Netlink
 from nodeagent.state.host import HostFacts
+from nodeagent.state.limits import Limits
 from verge.contract.view import View
 
-FACTS = HostFacts("br0", "br0")
+RATED = Limits(flows=0, new_flows=1_000_000)
+"""A burst of new flows is beyond any sensible limit: the rate is looked at, and allows it."""
+COUNTED = replace(RATED, flows=1_000_000)
+FACTS = HostFacts("br0", "br0", limits=RATED)
 PACKAGES = {
     "iptables-legacy-restore": "iptables",
     "ebtables-nft-restore": "ebtables",
@@ -95,11 +99,17 @@ def bare(name: str, instances: Sequence[Instance]) -> Iterator[Side]:
 
 
 @contextmanager
-def verge(name: str, made: Content, instances: Sequence[Instance], facts: HostFacts = FACTS) -> Iterator[Side]:
+def verge(
+    name: str,
+    made: Content,
+    instances: Sequence[Instance],
+    facts: HostFacts = FACTS,
+    limits: Limits = RATED,
+) -> Iterator[Side]:
     with hypervisor(name) as side, ExitStack() as open_:
         plug(side, instances)
         with side.host.entered():
-            side.enforcement = Enforcement(facts)
+            side.enforcement = Enforcement(replace(facts, limits=limits))
             open_.callback(side.enforcement.close)
             outcome = side.enforcement.apply(View.parse(wire(made)), clock_seconds=1_700_000_000)
         assert outcome.state == "applied", outcome

@@ -75,6 +75,7 @@ def _host_facts(settings: Settings) -> "HostFacts":
             settings.ports,
             transit=settings.transit,
             self_test=settings.self_test,
+            limits=settings.limits,
         )
     except ValueError as wrong:
         raise SettingsInvalid([str(wrong)]) from wrong

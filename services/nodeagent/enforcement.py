@@ -27,11 +27,12 @@ from nodeagent.formersettings import FormerSettings
 from nodeagent.hostsettings import HostSettings
 from nodeagent.kernel import KernelRefused, TooLong
 from nodeagent.kernel.handover import Handover, Pair
-from nodeagent.kernel.links import HostLinks, can_filter_bridges
+from nodeagent.kernel.links import HostLinks
 from nodeagent.kernel.ruleset import KernelRuleset
 from nodeagent.metering import Metering, Traffic
 from nodeagent.nft.changes import DeleteTable, count
 from nodeagent.nft.document import document
+from nodeagent.nft.pieces import can_be_cut
 from nodeagent.nft.transaction import lines
 from nodeagent.operatorrules import OperatorRules
 from nodeagent.outcome import Clock, Outcome, PlanText, port_states
@@ -136,6 +137,8 @@ class Enforcement:
             closed = {part: Failure(part.object, "ruleset", "") for part in left_out}
             try:
                 self._try(view, closed, memo)
+            except TooLong:
+                raise
             except (KernelRefused, OSError) as reason:
                 return str(reason)
             except Exception as reason:  # whatever it is, an object that provokes it is to blame
@@ -143,7 +146,10 @@ class Enforcement:
             return None
 
         stage = "ruleset" if isinstance(refused, KernelRefused | OSError) else "internal"
-        return self._quarantine.search(view, attempt, stage)
+        try:
+            return self._quarantine.search(view, attempt, stage)
+        except TooLong:  # the kernel cannot be asked
+            return None
 
     def _try(self, view: View, left_out: LeftOut, memo: Memo) -> None:
         """Would it go in? Nothing changes."""
@@ -178,7 +184,7 @@ class Enforcement:
         clock.lap("plan")
         taken, failures = self._settings.close(links)
         clock.lap("apply")
-        cannot = self._cannot_filter(links)
+        cannot = self._settings.cannot_filter(links)
         if cannot:
             # the view's rules would be evaded, so nothing may pass at all
             wanted = desired(None, self._facts)
@@ -196,7 +202,13 @@ class Enforcement:
             if not plan.changes and not behind:
                 break
             self._handover.leaving(before - set(wanted.elastic), self._spoken_for - wanted.speaks_for)
-            committed = self._commit(plan, behind, observed)
+            try:
+                committed = self._commit(plan, behind, observed)
+            except TooLong:
+                if can_be_cut(plan.changes):
+                    raise
+                self._close_first(links, clock_seconds)
+                continue
             clock.lap("apply")
             changes, again = changes + count(plan.changes), again + plan.judged_again
             if changes_structure(plan.changes):
@@ -295,6 +307,10 @@ class Enforcement:
         links = self._links.read()
         return port_states(self._desired(view, links.identity), links, self._facts.bridge)
 
+    def dropped(self) -> dict[str, int]:
+        """Packets of instances that were beyond a limit, by limit. Raises KernelRefused, OSError."""
+        return self._ruleset.dropped()
+
     def ruleset(self, view: View | None) -> tuple[str, str]:
         """(desired, observed) as nft text. Policy generations are in the observed one only. Raises KernelRefused."""
         identity = self._links.read().identity
@@ -336,6 +352,12 @@ class Enforcement:
             self._believed = self._ruleset.with_handles(observed)
             return make_plan(self._believed, links, wanted, next_generation)
 
+    def _close_first(self, links: Links, clock_seconds: int) -> None:
+        """What is made anew is made closed; the rest can then go in piece by piece."""
+        observed = self._observe()
+        plan = self._plan(observed, links, desired(None, self._facts), self._next_generation(observed, clock_seconds))
+        self._commit(plan, self._operators.addition(plan.changes, observed, self._ruleset), observed)
+
     def _next_generation(self, observed: Observed, clock_seconds: int) -> int:
         """Above all that were ever used, as far as the kernel, the checkpoint or the clock can tell."""
         ours = max(self.generation, clock_seconds) + 1
@@ -350,6 +372,8 @@ class Enforcement:
         except KernelRefused as refused:
             was_right = self._ruleset.generation() == self._believed_at
             self._believed = None
+            if was_right and isinstance(refused, TooLong):
+                raise
             if was_right and not self._operators.blamed(str(refused), behind, observed, self._ruleset):
                 self._operators.acquitted()
                 raise
@@ -385,11 +409,3 @@ class Enforcement:
         except (KernelRefused, OSError) as refused:
             failures.append(Failure("host/conntrack", "links", str(refused)))
             return 0
-
-    def _cannot_filter(self, links: Links) -> str | None:
-        """Why bridged packets do not meet the ip table, if they do not."""
-        if not can_filter_bridges():
-            return "br_netfilter is not loaded: bridged packets would pass unjudged (modprobe br_netfilter)"
-        if links.bridge_filtered is False and self._links.read().bridge_filtered is False:
-            return f"nf_call_iptables of {self._facts.bridge} cannot be set: bridged packets would pass unjudged"
-        return None

@@ -10,7 +10,7 @@ from typing import assert_never
 from nodeagent.desired.node import Desired
 from nodeagent.formersettings import FormerSettings
 from nodeagent.kernel import KernelRefused
-from nodeagent.kernel.links import HostLinks
+from nodeagent.kernel.links import HostLinks, can_filter_bridges
 from nodeagent.plan.host import (
     AddAddress,
     DeleteAddress,
@@ -78,6 +78,14 @@ class HostSettings:
         """What `close` and `open` would do, as commands."""
         first = [described(step, self._facts) for step in closing(links)]
         return first, [described(step, self._facts) for step in self._opening(links, wanted)]
+
+    def cannot_filter(self, links: Links) -> str | None:
+        """Why bridged packets do not meet the ip table, if they do not."""
+        if not can_filter_bridges():
+            return "br_netfilter is not loaded: bridged packets would pass unjudged (modprobe br_netfilter)"
+        if links.bridge_filtered is False and self._links.read().bridge_filtered is False:
+            return f"nf_call_iptables of {self._facts.bridge} cannot be set: bridged packets would pass unjudged"
+        return None
 
     def _opening(self, links: Links, wanted: Desired) -> tuple[Step, ...]:
         sysctls = self._links.sysctls(one.name for one in wanted.sysctls)

@@ -25,6 +25,7 @@ from nodeagent.dnsmasq.server import Status
 from nodeagent.drift import Notice, Suspects
 from nodeagent.enforcement import Enforcement, Outcome, PlanText
 from nodeagent.journal import Journal
+from nodeagent.kernel import KernelRefused
 from nodeagent.kernel.watch import RulesetWatch
 from nodeagent.metering import Traffic
 from nodeagent.preflight.judging.judge import failures, told
@@ -252,6 +253,14 @@ class Passes:
         """Read now. Empty where nothing is counted. Raises KernelRefused."""
         enforcement = self._enforcement
         return await self._in_worker(enforcement.traffic) if enforcement else {}
+
+    async def dropped(self) -> dict[str, int]:
+        """Packets beyond a limit, by limit; empty where the kernel does not say."""
+        enforcement = self._kernel
+        try:
+            return await self._in_worker(enforcement.dropped)
+        except (KernelRefused, OSError):
+            return {}
 
     def close(self) -> None:
         """Wait for the step that runs; what is in the kernel stays."""

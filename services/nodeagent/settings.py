@@ -11,9 +11,19 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from nodeagent.state.limits import DEFAULTS, Limits
+
 _NODE = re.compile(r"[A-Za-z0-9]([A-Za-z0-9.-]{0,251}[A-Za-z0-9])?")
 _LINK = re.compile(r"[A-Za-z0-9_.-]{1,15}")
 _PORTS = re.compile(r"[A-Za-z0-9_.-]{1,14}\*")
+_LIMITS = {
+    "flows_per_instance": "flows of an instance that are tracked at a time, those it began and those begun with it apart",
+    "new_flows_per_second": "new flows of an instance, likewise",
+    "arp_per_second": "ARP packets from an instance",
+    "dhcp_per_second": "DHCP requests from an instance",
+    "broadcasts_per_second": "broadcasts and multicasts other than ARP from an instance",
+}
+_MOST = 1_000_000
 _LOOPBACK = ("127.0.0.1", "localhost", "::1")
 
 
@@ -57,6 +67,7 @@ class Settings:
     """The operators' rules (`nft.operatorfile`); need not exist."""
     self_test: bool = True
     """Is what is applied proven by packets?"""
+    limits: Limits = DEFAULTS
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -93,6 +104,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="on|off",
         help="after a change of rules let packets of its own show that they are enforced, default on [VERGE_SELF_TEST]",
     )
+    for option, what in _LIMITS.items():
+        default = getattr(DEFAULTS, option.split("_per_")[0])
+        parser.add_argument(
+            "--" + option.replace("_", "-"),
+            metavar="N",
+            help=f"{what}; the rest is dropped and counted. 0: no limit, default {default} [VERGE_{option.upper()}]",
+        )
 
 
 def read(arguments: argparse.Namespace, environment: Mapping[str, str], *, to_run: bool = True) -> Settings:
@@ -136,6 +154,7 @@ def read(arguments: argparse.Namespace, environment: Mapping[str, str], *, to_ru
     transit = text("transit") or "leave"
     if transit not in ("leave", "drop"):
         faults.append(f"--transit {transit!r} is neither leave nor drop")
+    limits = _limits({option: text(option) for option in _LIMITS}, faults)
     if faults:
         raise SettingsInvalid(faults)
     token_file = Path(token) if token else None
@@ -153,6 +172,7 @@ def read(arguments: argparse.Namespace, environment: Mapping[str, str], *, to_ru
         transit=transit == "leave",
         self_test=self_test,
         hooks=hooks,
+        limits=limits,
     )
 
 
@@ -161,6 +181,16 @@ def _switch(option: str, given: str, faults: list[str]) -> bool:
     if given not in ("", "on", "off"):
         faults.append(f"--{option.replace('_', '-')} {given!r} is neither on nor off")
     return given != "off"
+
+
+def _limits(given: Mapping[str, str], faults: list[str]) -> Limits:
+    found = {}
+    for option, value in given.items():
+        if value.isascii() and value.isdigit() and int(value) <= _MOST:
+            found[option.split("_per_")[0]] = int(value)
+        elif value:
+            faults.append(f"--{option.replace('_', '-')} {value!r} is no number from 0 (no limit) to {_MOST}")
+    return Limits(**found)
 
 
 def _fault_in_url(url: str) -> str | None:

@@ -56,9 +56,10 @@ class Node:
         with self.host.entered():
             return self.enforcement.moved()
 
-    def restart(self) -> None:
+    def restart(self, facts: HostFacts | None = None) -> None:
         """As after kill -9 with every memory lost."""
         self.enforcement.close()
+        self._facts = facts or self._facts
         with self.host.entered():
             self.enforcement = Enforcement(self._facts)
 

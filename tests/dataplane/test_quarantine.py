@@ -50,9 +50,9 @@ def checks(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     def count(name: str) -> None:
         ask = getattr(KernelRuleset, name)
 
-        def counted(ruleset: KernelRuleset, changes: Any) -> Any:
+        def counted(ruleset: KernelRuleset, changes: Any, *others: Any) -> Any:
             asked.append(len(changes))
-            return ask(ruleset, changes)
+            return ask(ruleset, changes, *others)
 
         monkeypatch.setattr(KernelRuleset, name, counted)
 

@@ -8,6 +8,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import ExitStack
+from dataclasses import replace
 
 import pytest
 
@@ -17,7 +18,8 @@ from lab.host import Host
 from lab.probes import expect
 from lab.session import Session, Side, deliveries
 from lab.topology import OUTSIDE
-from tests.dataplane.cloud import Cloud
+from nodeagent.state.limits import Limits
+from tests.dataplane.cloud import FACTS, Cloud
 from tests.unit.nodeagent.wires import group, rule
 
 ANYWHERE = "0.0.0.0/0"
@@ -296,6 +298,8 @@ def test_no_update_loses_an_allowed_flow_or_lets_a_forbidden_one_through(cloud: 
     target, neighbour, remote = cloud.vms[:3]
     source = {"same node": neighbour, "another node": remote}[client]
     node = cloud.nodes["nc-1"]
+    for one in cloud.nodes.values():  # each message is a flow of its own, as many as go through
+        one.restart(replace(FACTS, limits=Limits(flows=0, new_flows=0)))
     cloud.groups["sg-a"] = group(DNS, rule("udp", (1000, 1100), group="sg-c"))
     cloud.enforce()
     assert not expect([Flow.udp(source.host, target.host, target.ip, 53)], [])

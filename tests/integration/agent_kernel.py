@@ -60,6 +60,12 @@ class MemoryEnforcement:
         wanted = view.digest if view else "closed"
         return PlanText(() if self.kernel.content == wanted else (f"{self.kernel.content} → {wanted}",))
 
+    def traffic(self):
+        return {}
+
+    def dropped(self) -> dict[str, int]:
+        return {}
+
     def moved(self) -> bool:
         return self.kernel.touched
 

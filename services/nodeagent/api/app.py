@@ -122,7 +122,8 @@ def _add_asking(app: FastAPI, agent: Agent | None) -> None:
     async def metrics(request: Request) -> Response:
         """For Prometheus, in its text format; docs/metrics-agent.md says what each name means."""
         running = _present(agent)
-        return exposed(running, await _traffic(running), request.headers.get("accept", ""))
+        traffic, dropped = await _traffic(running), await running.passes.dropped()
+        return exposed(running, traffic, dropped, request.headers.get("accept", ""))
 
     @app.get("/healthz")
     async def healthz() -> wire.Health:

@@ -18,6 +18,7 @@ from nodeagent.api import wire
 from nodeagent.api.status import status_of
 from nodeagent.metering import Traffic
 from nodeagent.session import Standing
+from nodeagent.state.limits import WHAT
 from verge.contract.view import InstanceId
 
 PASSES = ("applied", "degraded", "rejected")
@@ -25,24 +26,32 @@ STAGES = ("plan", "apply", "verify")
 FORMS = ("delta", "whole")
 
 
-def exposed(agent: Agent, traffic: Mapping[InstanceId, Traffic], accept: str) -> Response:
-    """In the Prometheus text format, or OpenMetrics for those who accept it."""
+def exposed(agent: Agent, traffic: Mapping[InstanceId, Traffic], dropped: Mapping[str, int], accept: str) -> Response:
+    """In the Prometheus text format, or OpenMetrics for those who accept it. `dropped` by the limit it was beyond."""
     registry = CollectorRegistry(auto_describe=False)
-    registry.register(_Collected(agent, traffic))
+    registry.register(_Collected(agent, traffic, dropped))
     ProcessCollector(registry=registry)
     encode, content_type = choose_encoder(accept)
     return Response(encode(registry), headers={"content-type": content_type, "cache-control": "no-store"})
 
 
 class _Collected(Collector):
-    def __init__(self, agent: Agent, traffic: Mapping[InstanceId, Traffic]) -> None:
+    def __init__(self, agent: Agent, traffic: Mapping[InstanceId, Traffic], dropped: Mapping[str, int]) -> None:
         self.agent = agent
         self.traffic = traffic
+        self.dropped = dropped
         self.status = status_of(agent)
 
     def collect(self) -> Iterator[Metric]:
         yield from self._view()
         yield from self._passes()
+        yield _counts(
+            "verge_agent_limited_packets",
+            "Dropped beyond a limit of an instance.",
+            "limit",
+            WHAT,
+            Counter(self.dropped),
+        )
         yield from self._server()
         yield from self._traffic()
 

@@ -18,7 +18,7 @@ DHCP is an instance's with this host, whether it has an address already or not: 
 from collections.abc import Iterable
 from typing import Final
 
-from nodeagent.desired import dhcprules, operators, resolution
+from nodeagent.desired import dhcprules, limits, operators, resolution
 from nodeagent.desired.resolution import Resolution
 from nodeagent.state.host import HostFacts, Identity
 from nodeagent.state.rule import ACCEPT, DROP, Field, Goto, Jump, KeyType, Rule, Write, differs, equals, rule, within
@@ -57,6 +57,7 @@ def table(
         "vm_ports": _set((KeyType.IFNAME,), ((vm.interface,) for vm in instances)),
         "local4": Set((KeyType.IPV4,), local, room=ROOM),
         **resolution.bridge_sets(facts, identity, found),
+        **limits.bridge_sets(facts.limits),
     }
     chains = {
         "prerouting": Chain(
@@ -84,9 +85,10 @@ def table(
         "postrouting": Chain((rule(_IP, _FOR_THIS_VM, Goto("to_vm_ip")), rule(ports[1], Goto("to_vm"))), POSTROUTING),
         **operators.EMPTY,
         **resolution.bridge_chains(facts, found),
+        **limits.bridge_chains(facts.limits),
         **_from_vm(facts, identity, found),
-        **dhcprules.from_vm(instances, _FROM_ITS_MAC),
-        "from_vm_rarp_mac": Chain((*(_rarp(vm) for vm in instances), rule(DROP))),
+        **dhcprules.from_vm(instances, _FROM_ITS_MAC, limits.dhcp(facts.limits)),
+        "from_vm_rarp_mac": Chain((*limits.arp(facts.limits), *(_rarp(vm) for vm in instances), rule(DROP))),
         **_to_vm(facts, found),
     }
     return Table(sets, {}, chains)
@@ -137,6 +139,7 @@ def _from_vm(facts: HostFacts, identity: Identity, found: Resolution) -> dict[st
             (
                 rule(*dhcprules.FROM_SERVER, DROP),
                 rule(*dhcprules.TO_SERVER, Goto("from_vm_dhcp")),
+                *limits.broadcasts(facts.limits, equals(Field.PACKET_TYPE, "broadcast", "multicast")),
                 to_host,
                 *resolution.short_cut(found),
                 rule(ACCEPT),
@@ -146,6 +149,7 @@ def _from_vm(facts: HostFacts, identity: Identity, found: Resolution) -> dict[st
         "from_vm_arp_mac": Chain(
             (
                 rule(differs(Field.ARP_OPERATION, "request", "reply"), DROP),
+                *limits.arp(facts.limits),
                 to_host,
                 rule(within("identity4", Field.IIFNAME, Field.ARP_SADDR_ETHER, Field.ARP_SADDR_IP), ACCEPT),
                 # RFC 5227: a probe says nothing of its sender's address, and asks for that address

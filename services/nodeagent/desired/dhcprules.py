@@ -29,13 +29,14 @@ TO_SERVER: Final = equals(Field.DPORT, SERVER), _UDP
 FROM_SERVER: Final = equals(Field.SPORT, SERVER), _UDP
 
 
-def from_vm(instances: Iterable[ViewInstance], from_its_mac: Match) -> dict[str, Chain]:
+def from_vm(instances: Iterable[ViewInstance], from_its_mac: Match, limit: Iterable[Rule] = ()) -> dict[str, Chain]:
     """Where `from_vm` goes with what is sent to the server's port. One rule each, behind that: nft has no set key for raw
-    header bits."""
+    header bits. `limit` drops what of an instance's own is too much."""
     return {
         "from_vm_dhcp": Chain((*map(_in_its_name, instances), rule(DROP))),
         "from_vm_dhcp_own": Chain(
             (
+                *limit,
                 rule(within("identity4", Field.IIFNAME, Field.ETHER_SADDR, Field.IP_SADDR), Goto("from_vm_renewal")),
                 # RFC 2131: a client without an address asks everyone
                 rule(

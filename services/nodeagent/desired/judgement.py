@@ -23,11 +23,12 @@ packet. DHCP and metadata are the cloud's own: no security group speaks of them.
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from nodeagent.desired import elastic, midst, operators
+from nodeagent.desired import elastic, limits, midst, operators
 from nodeagent.desired.groups import EGRESS, INGRESS, chain_of
 from nodeagent.desired.names import token
 from nodeagent.desired.reserved import METADATA
 from nodeagent.state import generations
+from nodeagent.state.limits import DEFAULTS, Limits
 from nodeagent.state.rule import (
     ACCEPT,
     DROP,
@@ -38,6 +39,7 @@ from nodeagent.state.rule import (
     Jump,
     KeyType,
     Rule,
+    Stamp,
     Verdict,
     differs,
     equals,
@@ -92,6 +94,7 @@ class Manners:
     public_interface: str | None
     """None on a flat network."""
     transit: bool = True
+    limits: Limits = DEFAULTS
     """May the host forward what concerns none of its instances?"""
 
 
@@ -117,6 +120,7 @@ def base_chains(manners: Manners) -> dict[str, Chain]:
                 rule(*_DHCP_REQUEST, ACCEPT),
                 rule(_REPLY, Goto("from_vm_reply")),
                 _unbound(Field.CT_REPLY_DADDR, Field.IP_SADDR),
+                *limits.first_packets(manners.limits, "from"),
                 rule(_METADATA, Goto("to_metadata")),
                 *midst.FROM_VM,
                 rule(Dispatch(Field.IP_SADDR, "vm_out")),
@@ -176,7 +180,7 @@ def base_chains(manners: Manners) -> dict[str, Chain]:
         # host's address looks the same (br_netfilter gives it no input interface)
         "output": Chain(
             (
-                rule(_TO_LOCAL, _ORIGINAL, *_DHCP_ANSWER, Goto("pass_in")),
+                rule(_TO_LOCAL, _ORIGINAL, *_DHCP_ANSWER, Goto("stamp_in")),
                 *_when(host_to_vm, rule(_TO_LOCAL, _ORIGINAL, Goto("pass_in"))),
             ),
             OUTPUT,
@@ -203,7 +207,9 @@ def base_chains(manners: Manners) -> dict[str, Chain]:
             )
         ),
         **operators.EMPTY,
-        **midst.chains(),
+        "stamp_in": Chain((rule(Stamp(Field.IP_DADDR, generations.CURRENT)), rule(ACCEPT))),
+        **limits.flow_chains(manners.limits),
+        **midst.chains(limits.first_packets(manners.limits, "to")),
     }
 
 

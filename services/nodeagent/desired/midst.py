@@ -50,8 +50,9 @@ TO_VM: Final[Rule] = rule(_REVERSED, Goto("to_vm_reversed"))
 """What it takes for the way back, likewise."""
 
 
-def chains() -> dict[str, Chain]:
-    """Those above, and the ends of all judgement that lets a flow to an instance pass, in either direction."""
+def chains(limit: tuple[Rule, ...] = ()) -> dict[str, Chain]:
+    """Those above, and the ends of all judgement that lets a flow to an instance pass, in either direction. `limit` drops
+    what is begun with an instance and is too much."""
     return {
         "from_vm_midst": Chain(
             (
@@ -63,7 +64,7 @@ def chains() -> dict[str, Chain]:
         ),
         "from_vm_reversed": _reversed(Field.IP_SADDR, "vm_in_replies"),
         "to_vm_reversed": _reversed(Field.IP_DADDR, "vm_in"),
-        **_passing("pass_in", Field.IP_DADDR),
+        **_passing("pass_in", Field.IP_DADDR, limit),
         **_passing("pass_reply", Field.IP_SADDR),
     }
 
@@ -73,10 +74,10 @@ def _reversed(vm: Field, verdicts: str) -> Chain:
     return Chain((valid, rule(equals(Field.CT_STATE, "related"), DROP), rule(Dispatch(vm, verdicts)), rule(DROP)))
 
 
-def _passing(name: str, vm: Field) -> dict[str, Chain]:
+def _passing(name: str, vm: Field, limit: tuple[Rule, ...] = ()) -> dict[str, Chain]:
     """Stamps the flow with its instance's generation; what is reversed stays so."""
     stamp = rule(Stamp(vm, generations.CURRENT))
     return {
-        name: Chain((rule(_REVERSED, Goto(f"{name}_reversed")), stamp, rule(ACCEPT))),
+        name: Chain((*limit, rule(_REVERSED, Goto(f"{name}_reversed")), stamp, rule(ACCEPT))),
         f"{name}_reversed": Chain((stamp, _REVERSE, rule(ACCEPT))),
     }

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field, replace
 from ipaddress import IPv4Address, IPv4Interface
 from typing import Literal
 
-from nodeagent.desired import antispoof, elastic, groups, judgement, parts, resolution, settings, translation
+from nodeagent.desired import antispoof, elastic, groups, judgement, limits, parts, resolution, settings, translation
 from nodeagent.desired import instances as sorting
 from nodeagent.desired.boxes import canonical
 from nodeagent.desired.elastic import Bindings, Pair
@@ -85,13 +85,15 @@ def _possible(view: View, facts: HostFacts, identity: Identity) -> tuple[View, t
 
 
 def _skeleton(facts: HostFacts) -> Ruleset:
-    manners = Manners(vm_to_host=False, host_to_vm=False, public_interface=None, transit=facts.transit)
+    manners = Manners(
+        vm_to_host=False, host_to_vm=False, public_interface=None, transit=facts.transit, limits=facts.limits
+    )
     nobody = Bindings()
     return {
         ownership.ARP: resolution.arp_table(facts, _NO_IDENTITY, resolution.NOTHING, _NOBODY),
         ownership.BRIDGE: antispoof.table(facts, _NO_IDENTITY, resolution.NOTHING, (), ()),
         ownership.IP: Table(
-            {**judgement.sets(_NOBODY, (), _NOBODY), **elastic.sets(nobody, ())},
+            {**judgement.sets(_NOBODY, (), _NOBODY), **elastic.sets(nobody, ()), **limits.flow_sets(facts.limits)},
             {**judgement.maps(()), **elastic.maps(nobody)},
             judgement.base_chains(manners),
         ),
@@ -138,6 +140,7 @@ def _desired(whole: View, facts: HostFacts, identity: Identity, memo: Memo, left
     sets: dict[str, Set] = {
         **memo.of(_address_sets, (), (*enforced, *tested), sorted_.closed, _instance_ranges(view), hop.gateway),
         **memo.of(elastic.sets, (), bound, ranges),
+        **memo.of(limits.flow_sets, (), facts.limits),
     }
     chains: dict[str, Chain] = {
         **memo.of(judgement.base_chains, (), _manners(view, facts)),
@@ -195,6 +198,7 @@ def _manners(view: View, facts: HostFacts) -> Manners:
         host_to_vm=view.network.host_to_vm == "allow",
         public_interface=facts.public_interface if facts.is_separate else None,
         transit=facts.transit,
+        limits=facts.limits,
     )
 
 

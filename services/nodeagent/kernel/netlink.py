@@ -31,7 +31,8 @@ _GEN_ID: Final = 1
 _GETTABLE: Final = 10 << 8 | 1  # NFT_MSG_GETTABLE
 _TABLE_NAME, _TABLE_FLAGS, _DORMANT = 1, 2, 1
 _GETRULE: Final = 10 << 8 | 7  # NFT_MSG_GETRULE
-_RULE_TABLE, _RULE_CHAIN, _RULE_HANDLE, _RULE_USERDATA = 1, 2, 3, 7
+_RULE_TABLE, _RULE_CHAIN, _RULE_HANDLE, _RULE_EXPRESSIONS, _RULE_USERDATA = 1, 2, 3, 4, 7
+_EXPR_NAME, _EXPR_DATA, _COUNTER_PACKETS = 1, 2, 2
 _COMMENT: Final = 0  # NFTNL_UDATA_RULE_COMMENT: type and length in an octet each, then text that ends in a zero
 _ADDRESS, _IFNAME, _MTU, _MASTER, _PROTINFO, _LINKINFO = 1, 3, 4, 10, 12, 18
 _UP: Final = 1  # IFF_UP
@@ -178,6 +179,17 @@ class Nftables:
             handle = int.from_bytes(found[_RULE_HANDLE], "big")
             yield Rule(_text(found[_RULE_CHAIN]), handle, _comment(found.get(_RULE_USERDATA, b"")))
 
+    def counted(self, family: int, table: str, chain: str) -> int:
+        """Packets that the counters in this chain's rules have seen; 0 where there is no such chain. Raises KernelRefused."""
+        named = attribute(_RULE_TABLE, table.encode() + b"\0") + attribute(_RULE_CHAIN, chain.encode() + b"\0")
+        packets = 0
+        for body in self._netlink.ask(_GETRULE, _DUMP, bytes([family, 0, 0, 0]) + named):
+            for expression in _items(attributes(body, 4).get(_RULE_EXPRESSIONS, b"")):
+                found = attributes(expression, 0)
+                if found[_EXPR_NAME] == b"counter\0":
+                    packets += int.from_bytes(attributes(found[_EXPR_DATA], 0)[_COUNTER_PACKETS], "big")
+        return packets
+
 
 class LinkTable:
     """The links of this namespace."""
@@ -289,6 +301,17 @@ def attributes(data: bytes, at: int) -> dict[int, bytes]:
         found[kind & _TYPE_MASK] = data[at + _ATTRIBUTE.size : at + length]
         at += length + 3 & ~3
     return found
+
+
+def _items(data: bytes) -> Iterator[bytes]:
+    """Of a list: attributes that are all of one kind."""
+    at = 0
+    while at + _ATTRIBUTE.size <= len(data):
+        length, _ = _ATTRIBUTE.unpack_from(data, at)
+        if length < _ATTRIBUTE.size:
+            return
+        yield data[at + _ATTRIBUTE.size : at + length]
+        at += length + 3 & ~3
 
 
 def attribute(kind: int, value: bytes) -> bytes:

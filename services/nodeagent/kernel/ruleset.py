@@ -1,22 +1,23 @@
 """Reads and changes what nftables holds of ours."""
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import Any, Final
 
+from nodeagent.desired.limits import over
 from nodeagent.kernel import KernelRefused, TooLong
 from nodeagent.kernel.libnftables import Libnftables
 from nodeagent.kernel.netlink import Nftables
-from nodeagent.nft.changes import AddElements, Change
+from nodeagent.nft.changes import Change
 from nodeagent.nft.listing import observed
+from nodeagent.nft.pieces import can_be_cut, pieces
 from nodeagent.nft.transaction import transaction
-from nodeagent.state.ownership import METERS, TABLES, rule_hash
+from nodeagent.state.limits import WHAT
+from nodeagent.state.ownership import BRIDGE, IP, METERS, TABLES, rule_hash
 from nodeagent.state.ruleset import Family, Observed, SeenRule, SeenTable, TableId
 
 _FAMILIES: Final[dict[Family, int]] = {"ip": 2, "arp": 3, "bridge": 7}  # NFPROTO_*
 _ATTEMPTS: Final = 10
-_BATCH: Final = 4000
-"""Elements a transaction, where only short ones can be sent."""
 
 
 class KernelRuleset:
@@ -59,21 +60,21 @@ class KernelRuleset:
         return replace(known, chains=chains)
 
     def commit(self, changes: tuple[Change, ...], behind: str = "") -> int:
-        """One transaction, with the commands `behind` at its end; the number of those that it took. Raises KernelRefused: then
-        the first did nothing.
-
-        A process without privileges in the first user namespace cannot send a long one (it may not raise its socket's
-        buffer). Then set elements that are many go in behind the rest, in pieces: elements only let more through, so
-        that what is open meanwhile is less than wanted, never more.
-        """
+        """One transaction, with the commands `behind` at its end; the number of those that it took. Raises
+        KernelRefused: then it did nothing, or, where it took several (`nft.pieces`), nothing that lets more pass. Raises
+        TooLong where it cannot be cut: what is to be made anew must be made closed first."""
         try:
             self._nft.commit(transaction(changes) + behind)
         except TooLong:
-            pieces = list(_pieces(changes))
-            for number, piece in enumerate(pieces):
-                self._nft.commit(transaction(piece) + ("" if number else behind))
-            return len(pieces)
-        return 1
+            if not can_be_cut(changes):
+                raise
+        else:
+            return 1
+        commits = 0
+        for piece in pieces(changes, behind):
+            self._nft.commit(piece)
+            commits += 1
+        return commits
 
     def check(self, changes: tuple[Change, ...]) -> None:
         """Would `commit` go through? Nothing changes. Raises KernelRefused; TooLong says nothing about the content."""
@@ -88,6 +89,13 @@ class KernelRuleset:
         there = any((family, name) == (2, METERS.name) and not asleep for family, name, asleep in self._fast.tables())
         entries: list[dict[str, Any]] = self._nft.listing({METERS})["nftables"] if there else []
         return entries
+
+    def dropped(self) -> dict[str, int]:
+        """Packets beyond a limit, by what it limits, since the tables were made. Cheap. Raises KernelRefused."""
+        return {
+            what: sum(self._fast.counted(_FAMILIES[table.family], table.name, over(what)) for table in (BRIDGE, IP))
+            for what in WHAT
+        }
 
     def text(self) -> str:
         return self._nft.text(set(self._ours()))
@@ -114,17 +122,3 @@ class KernelRuleset:
 def _referents_first(what: str) -> tuple[bool, bool, str]:
     kind = what.split(" ", 1)[0]
     return kind == "chain", kind in ("set", "map"), what
-
-
-def _pieces(changes: Iterable[Change]) -> Iterator[list[Change]]:
-    first: list[Change] = []
-    later: list[AddElements] = []
-    for change in changes:
-        if isinstance(change, AddElements) and len(change.elements) > _BATCH:
-            later.append(change)
-        else:
-            first.append(change)
-    yield first
-    for change in later:
-        for start in range(0, len(change.elements), _BATCH):
-            yield [replace(change, elements=change.elements[start : start + _BATCH])]

@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
+from nodeagent.nft.text import FILLED_SIZE, FORGOTTEN_S
 from nodeagent.state import ownership
 from nodeagent.state.rule import ACCEPT, DROP, Goto, Jump, KeyType, Verdict
 from nodeagent.state.ruleset import (
@@ -94,6 +95,9 @@ def _chain(body: dict[str, Any]) -> SeenChain:
 
 
 def _set(body: dict[str, Any]) -> Set:
+    fills = _filled(body)
+    if fills:
+        return fills
     flags = body.get("flags", [])
     if not body.keys() <= _PLAIN or flags not in ([], ["interval"]):
         raise ValueError("not a set of ours")
@@ -104,6 +108,18 @@ def _set(body: dict[str, Any]) -> Set:
         return Set(key, Members.parse(entries), room=body.get("size"))
     elements = frozenset(_elements(key, entries, interval=bool(flags)))
     return Set(key, elements, interval=bool(flags), room=body.get("size"))
+
+
+def _filled(body: dict[str, Any]) -> Set | None:
+    """One that the packet path fills. (nft 1.0.6 does not print the flag that says so; no other of
+    ours has this size.)"""
+    if body.get("size") != FILLED_SIZE or not body.keys() <= _PLAIN | {"size", "timeout"}:
+        return None
+    flags = set(body.get("flags", [])) - {"dynamic"}
+    key = (KeyType(body["type"]),)
+    if flags == {"timeout"} and body.get("timeout") == FORGOTTEN_S:
+        return Set(key, frozenset(), fills="rate")
+    return None if flags else Set(key, frozenset(), fills="flows")
 
 
 def _elements(key: tuple[KeyType, ...], entries: Iterable[Any], *, interval: bool) -> Iterable[Element]:

@@ -2,7 +2,7 @@
 
 from functools import lru_cache
 from hashlib import sha256
-from typing import assert_never
+from typing import Final, assert_never
 
 from nodeagent.state import ownership
 from nodeagent.state.rule import (
@@ -10,6 +10,7 @@ from nodeagent.state.rule import (
     Action,
     Dispatch,
     Drop,
+    Faster,
     Flag,
     Goto,
     In,
@@ -17,6 +18,7 @@ from nodeagent.state.rule import (
     Jump,
     KeyType,
     Match,
+    More,
     Rule,
     Stamp,
     Translate,
@@ -26,6 +28,11 @@ from nodeagent.state.rule import (
 )
 from nodeagent.state.ruleset import Element, Hook, Map, Part, Set, Span
 from verge.contract.members import format_address
+
+FILLED_SIZE: Final = 65535
+"""Of sets that the packet path fills: as many ports or addresses as one host can have. The kernel asks for a bound."""
+FORGOTTEN_S: Final = 60
+"""A rate that nothing has come up to for so long starts anew."""
 
 
 def part(kind: KeyType, value: Part) -> str:
@@ -72,8 +79,8 @@ def action(value: Action) -> str:
     match value:
         case Accept():
             return "accept"
-        case Drop():
-            return "drop"
+        case Drop(counted):
+            return "counter drop" if counted else "drop"
         case Jump(chain):
             return f"jump {chain}"
         case Goto(chain):
@@ -102,6 +109,10 @@ def _match(value: Match) -> str:
             return f"{' . '.join(field.text for field in fields)} {'!= ' if negate else ''}@{name}"
         case Flag(field, name, negate):
             return f"{field.text} & {name} {'==' if negate else '!='} 0"
+        case Faster(field, name, rate, burst):
+            return f"update @{name} {{ {field.text} limit rate over {rate}/second burst {burst} packets }}"
+        case More(field, name, most):
+            return f"add @{name} {{ {field.text} ct count over {most} }}"
         case _:
             assert_never(value)
 
@@ -127,8 +138,14 @@ def hook(value: Hook) -> str:
 
 
 def set_declaration(value: Set) -> str:
-    flags = " flags interval;" if value.interval else ""
+    flags = " flags interval;" if value.interval else _FILLED.get(value.fills, "")
     return f"type {' . '.join(kind.value for kind in value.key)};{flags}{_room(value.room)}"
+
+
+_FILLED: Final = {
+    "rate": f" size {FILLED_SIZE}; flags dynamic,timeout; timeout {FORGOTTEN_S}s;",
+    "flows": f" size {FILLED_SIZE}; flags dynamic;",
+}
 
 
 def map_declaration(value: Map) -> str:

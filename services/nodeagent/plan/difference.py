@@ -105,11 +105,7 @@ def _same_shapes(seen: SeenTable, table: Table) -> bool:
         return False
     for name, wanted in table.sets.items():
         is_set = seen.sets.get(name)
-        if (
-            is_set is not None
-            and is_set is not wanted
-            and (is_set.key, is_set.interval, is_set.room) != (wanted.key, wanted.interval, wanted.room)
-        ):
+        if is_set is not None and is_set is not wanted and is_set.shape != wanted.shape:
             return False
     for name, mapping in table.maps.items():
         is_map = seen.maps.get(name)

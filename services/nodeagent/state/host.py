@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from ipaddress import IPv4Address, IPv4Interface
 
 from nodeagent.state import scratch
+from nodeagent.state.limits import DEFAULTS, Limits
 
 _PATTERN = re.compile(r"[A-Za-z0-9_.-]{1,14}\*")
 
@@ -27,6 +28,7 @@ class HostFacts:
     """Other interfaces of the host that no instance may have."""
     transit: bool = True
     """May this host forward what concerns none of its instances? Else it is dropped, bridged or routed."""
+    limits: Limits = DEFAULTS
     gateway_mac: str = "02:76:65:72:67:65"
     """By which instances know their gateway and elastic IPs, on every node: one that has moved keeps its neighbour entries.
     Locally administered; no interface has it."""

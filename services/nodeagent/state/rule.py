@@ -106,7 +106,28 @@ class Flag:
     negate: bool = False
 
 
-Match = Is | In | Flag
+@dataclass(frozen=True, slots=True)
+class Faster:
+    """Packets with this value of the field come at more than `rate` a second, behind the first `burst`. Counted in the
+    named set, for each value apart."""
+
+    field: Field
+    set: str
+    rate: int
+    burst: int
+
+
+@dataclass(frozen=True, slots=True)
+class More:
+    """With this value of the field there are more than `most` flows tracked, this one included. Counted in the named set;
+    only for the first packet of a flow (some kernels count it again with each)."""
+
+    field: Field
+    set: str
+    most: int
+
+
+Match = Is | In | Flag | Faster | More
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,7 +137,7 @@ class Accept:
 
 @dataclass(frozen=True, slots=True)
 class Drop:
-    pass
+    counted: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -187,7 +208,7 @@ class Rule:
     @property
     def sets(self) -> tuple[str, ...]:
         """Names of the sets it looks into (maps are not among them)."""
-        return tuple(match.set for match in self.matches if isinstance(match, In))
+        return tuple(match.set for match in self.matches if isinstance(match, In | Faster | More))
 
     @property
     def maps(self) -> tuple[str, ...]:
@@ -196,14 +217,15 @@ class Rule:
 
 ACCEPT = Accept()
 DROP = Drop()
+COUNTED_DROP = Drop(counted=True)
 
 
 def rule(*parts: Match | Action) -> Rule:
     """`rule(match, …, action)`: reads as nft does."""
     *matches, action = parts
-    assert not isinstance(action, Is | In | Flag)
-    assert all(isinstance(match, Is | In | Flag) for match in matches)
-    return Rule(tuple(match for match in matches if isinstance(match, Is | In | Flag)), action)
+    assert not isinstance(action, Match)
+    assert all(isinstance(match, Match) for match in matches)
+    return Rule(tuple(match for match in matches if isinstance(match, Match)), action)
 
 
 def equals(field: Field, *values: str | int) -> Is:

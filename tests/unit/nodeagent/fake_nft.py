@@ -7,7 +7,7 @@ may delete another that contains its corner.
 
 from collections.abc import Iterable
 from copy import deepcopy
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TypeVar, assert_never
 
 from nodeagent.nft.changes import (
@@ -141,7 +141,7 @@ class FakeNft:
             raise Refused(f"{name} is a map")
         if name in table.sets:
             is_there = table.sets[name][0]
-            if (is_there.key, is_there.interval, is_there.room) != (value.key, value.interval, value.room):
+            if is_there.shape != value.shape:
                 raise Refused(f"set {name} exists in another shape")
             self.redundant.append(change)
         table.sets.setdefault(name, (value, set()))
@@ -231,10 +231,7 @@ def _remove(table: _Table, what: str) -> None:
 
 def _seen(table: _Table) -> SeenTable:
     return SeenTable(
-        sets={
-            name: Set(value.key, _elements(value, held), value.interval, value.room)
-            for name, (value, held) in table.sets.items()
-        },
+        sets={name: replace(value, elements=_elements(value, held)) for name, (value, held) in table.sets.items()},
         maps={
             name: Map(value.key, value.data, dict(mapped), value.room) for name, (value, mapped) in table.maps.items()
         },  # type: ignore[arg-type]
@@ -246,6 +243,6 @@ def _seen(table: _Table) -> SeenTable:
 
 
 def _elements(value: Set, held: set[Element]) -> frozenset[Element] | Members:
-    if value.key == (KeyType.IPV4,) and not value.interval:
+    if value.key == (KeyType.IPV4,) and not value.interval and value.fills == "no":
         return Members.of(part for element in held for part in element if isinstance(part, int))
     return frozenset(held)

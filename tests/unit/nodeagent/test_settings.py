@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from nodeagent.settings import ApiAddress, Settings, SettingsInvalid, add_arguments, read
+from nodeagent.state.limits import Limits
 
 FULL = [
     *("--node", "nc-1", "--server", "http://a:8470", "http://b:8470/", "--token-file", "/etc/verge/token"),
@@ -53,6 +54,18 @@ def test_the_environment_alone_gives_the_same():
 def test_the_command_line_wins():
     assert settings(FULL, VERGE_NODE="nc-2", VERGE_SERVER="http://c:1").node == "nc-1"
     assert settings(FULL, VERGE_SERVER="http://c:1").servers == ("http://a:8470", "http://b:8470")
+
+
+def test_limits_have_defaults_and_can_be_taken_away():
+    assert settings(FULL).limits == Limits()
+    given = ["--flows-per-instance", "0", "--arp-per-second", "7"]
+    assert settings([*FULL, *given], VERGE_DHCP_PER_SECOND="3", VERGE_ARP_PER_SECOND="8").limits == Limits(
+        flows=0, arp=7, dhcp=3
+    )
+    assert faults([*FULL, "--flows-per-instance", "-1", "--dhcp-per-second", "many"]) == [
+        "--flows-per-instance '-1' is no number from 0 (no limit) to 1000000",
+        "--dhcp-per-second 'many' is no number from 0 (no limit) to 1000000",
+    ]
 
 
 def test_transit_is_left_alone_or_dropped():

@@ -7,6 +7,7 @@ from nodeagent.state.rule import (
     Accept,
     Dispatch,
     Drop,
+    Faster,
     Field,
     Flag,
     Goto,
@@ -15,6 +16,7 @@ from nodeagent.state.rule import (
     Jump,
     KeyType,
     Match,
+    More,
     Stamp,
     Translate,
     TranslateBy,
@@ -25,8 +27,8 @@ from nodeagent.state.ruleset import Part, Set, Span, Table
 from verge.contract.members import Members
 from verge.contract.rule import UDP
 
-STATUS = {"snat": 0x10, "dnat": 0x20, "syn": 0x02, "0x80000000": 0x80000000}
-"""IPS_SRC_NAT, IPS_DST_NAT; TH_SYN; the mark's bit of reversed flows."""
+STATUS = {"confirmed": 0x8, "snat": 0x10, "dnat": 0x20, "syn": 0x02, "0x80000000": 0x80000000}
+"""IPS_CONFIRMED, IPS_SRC_NAT, IPS_DST_NAT; TH_SYN; the mark's bit of reversed flows."""
 
 Fate = Literal["accept", "drop", "end"]
 """`end`: the chain ended without a verdict."""
@@ -122,6 +124,8 @@ def _matches(table: Table, match: Match, packet: Packet) -> bool:
             status = packet.fields.get(wanted, 0)
             assert isinstance(status, int)
             return bool(status & STATUS[name]) != negate
+        case Faster() | More():
+            return False  # a packet by itself is beyond no limit
         case _:
             assert_never(match)
 
