@@ -24,27 +24,23 @@ from nodeagent.desired.node import Desired, desired
 from nodeagent.desired.parts import NOTHING, LeftOut, Part
 from nodeagent.dnsmasq.server import Dnsmasq
 from nodeagent.formersettings import FormerSettings
+from nodeagent.heldruleset import HeldRuleset
 from nodeagent.hostsettings import HostSettings
 from nodeagent.kernel import KernelRefused, TooLong
 from nodeagent.kernel.handover import Handover, Pair
 from nodeagent.kernel.links import HostLinks
-from nodeagent.kernel.ruleset import KernelRuleset
 from nodeagent.metering import Metering, Traffic
-from nodeagent.nft.changes import DeleteTable, count
+from nodeagent.nft.changes import count
 from nodeagent.nft.document import document
 from nodeagent.nft.pieces import can_be_cut
 from nodeagent.nft.transaction import lines
 from nodeagent.operatorrules import OperatorRules
 from nodeagent.outcome import Clock, Outcome, PlanText, port_states
-from nodeagent.plan.assignment import highest
-from nodeagent.plan.difference import HandlesUnknown
-from nodeagent.plan.plan import Plan, changes_structure
-from nodeagent.plan.plan import plan as make_plan
+from nodeagent.plan.plan import changes_structure
 from nodeagent.quarantine import Quarantine
 from nodeagent.selftest import SelfTest
-from nodeagent.state import generations, ownership
-from nodeagent.state.host import HostFacts, Identity, Links
-from nodeagent.state.ruleset import Observed
+from nodeagent.state import ownership
+from nodeagent.state.host import HostFacts, Identity
 from verge.contract.report import Failure, Readiness
 from verge.contract.view import InstanceId, View
 
@@ -56,9 +52,6 @@ _ATTEMPTS: Final = 4
 
 class Enforcement:
     """Makes the kernel match views, and remembers what the kernel holds so that nothing is read twice."""
-
-    generation: int
-    """The last policy generation used; keep it in the checkpoint and hand it to the next `Enforcement`."""
 
     def __init__(
         self,
@@ -72,19 +65,16 @@ class Enforcement:
         """Touches nothing. Uses the network namespace of the thread that makes it. Raises OSError. Without `dnsmasq` no
         instance gets its address by DHCP."""
         self._operators = operator_rules or OperatorRules()
-        self.generation = last_generation
+        self._held = HeldRuleset(facts, self._operators, last_generation=last_generation)
+        self._ruleset = self._held.kernel
         self.dnsmasq = dnsmasq
         self._facts = facts
         self._memo = Memo()
-        self._ruleset = KernelRuleset()
         self._links = HostLinks(facts)
         self._settings = HostSettings(facts, self._links, formers)
         self._handover = Handover(facts)
         self._self_test = SelfTest(facts)
         self._metering = Metering(self._ruleset)
-        self._believed: Observed | None = None
-        self._believed_at = -1
-        """The kernel's generation (of rulesets, not of policy) at which `_believed` was true."""
         self._quarantine = Quarantine()
         self._wanted: tuple[View | None, Identity, LeftOut, Desired] | None = None
         self._spoken_for: frozenset[int] = frozenset()
@@ -105,14 +95,14 @@ class Enforcement:
             try:
                 outcome = self._pass(view, left_out, clock_seconds, clock)
             except Exception as refused:
-                self._believed = None
+                self._held.doubt()
                 blamed = self._blamed(view, refused)
                 if blamed is None:
                     raise
                 left_out, tried = blamed, blamed.keys() - left_out.keys()
                 outcome = self._pass(view, left_out, clock_seconds, clock)
         except (KernelRefused, OSError) as refused:
-            self._believed = None
+            self._held.doubt()
             return Outcome("rejected", (Failure("view", "ruleset", str(refused)),), timings_ms=clock.spent_ms)
         if view:
             self._quarantine.keep(view, left_out, tried, clock_seconds)
@@ -156,14 +146,14 @@ class Enforcement:
         links = self._links.read()
         dhcp(view, self._facts, left_out)
         wanted = desired(view, self._facts, memo, identity=links.identity, left_out=left_out)
-        observed = self._observe()
-        changes = self._plan(observed, links, wanted, self._next_generation(observed, 0)).changes
+        observed = self._held.observe()
+        changes = self._held.plan(observed, links, wanted, 0).changes
         if changes:
             self._ruleset.check(changes)
 
     def resync(self, view: View | None, *, clock_seconds: int) -> Outcome:
         """Like `apply`, after reading back everything that is ours."""
-        self._believed = None
+        self._held.doubt()
         self._self_test.doubt()
         self._metering.doubt()
         self._settings.doubt()
@@ -192,22 +182,22 @@ class Enforcement:
         changes = again = 0
         before: set[Pair] = set()
         for _ in range(_ATTEMPTS):
-            observed = self._observe()
+            observed = self._held.observe()
             before |= elastic.in_force(observed)
             if view is None and not cannot and observed.keys() >= set(ownership.TABLES):
                 break
-            plan = self._plan(observed, links, wanted, self._next_generation(observed, clock_seconds))
+            plan = self._held.plan(observed, links, wanted, clock_seconds)
             clock.lap("plan")
             behind = self._operators.addition(plan.changes, observed, self._ruleset)
             if not plan.changes and not behind:
                 break
             self._handover.leaving(before - set(wanted.elastic), self._spoken_for - wanted.speaks_for)
             try:
-                committed = self._commit(plan, behind, observed)
+                committed = self._held.commit(plan, behind, observed)
             except TooLong:
                 if can_be_cut(plan.changes):
                     raise
-                self._close_first(links, clock_seconds)
+                self._held.close_first(links, clock_seconds)
                 continue
             clock.lap("apply")
             changes, again = changes + count(plan.changes), again + plan.judged_again
@@ -257,11 +247,7 @@ class Enforcement:
         except KernelRefused as refused:
             failures.append(Failure("host/metering", "metering", str(refused)))
             return
-        expected = self._believed_at + 1 & 0xFFFF_FFFF
-        if self._believed is not None and self._ruleset.generation() == expected:
-            self._believed_at = expected
-        else:
-            self._believed = None
+        self._held.committed_beside()
 
     def traffic(self) -> dict[InstanceId, Traffic]:
         """What passed to and from each instance since it came to this node. Raises KernelRefused."""
@@ -278,7 +264,7 @@ class Enforcement:
             return PlanText(())
         links = self._links.read()
         wanted = self._desired(view, links.identity)
-        plan = self._plan(observed, links, wanted, self._next_generation(observed, 0))
+        plan = self._held.plan(observed, links, wanted, 0)
         first, last = self._settings.described(links, wanted)
         return PlanText((*first, *lines(plan.changes), *last))
 
@@ -288,7 +274,7 @@ class Enforcement:
         (which may find nothing to do), not yet that ours differs. Raises OSError."""
         if self.dnsmasq and self.dnsmasq.ailing():
             return True
-        if self._believed is None or self._wanted is None or self._ruleset.generation() != self._believed_at:
+        if self._wanted is None or not self._held.is_as_left():
             return True
         _, identity, _, wanted = self._wanted
         links = self._links.read()
@@ -297,9 +283,14 @@ class Enforcement:
         return self._settings.moved(links, wanted)
 
     @property
+    def generation(self) -> int:
+        """The last policy generation used; keep it in the checkpoint and hand it to the next `Enforcement`."""
+        return self._held.generation
+
+    @property
     def left_at(self) -> int:
         """The kernel's generation of rulesets as it was last read or left: what was committed later is others'."""
-        return self._believed_at
+        return self._held.left_at
 
     def readiness(self, view: View | None) -> dict[InstanceId, Readiness]:
         """Per instance of `view`: is its interface there, on our bridge, or can it never be? Call `apply` when an
@@ -314,14 +305,14 @@ class Enforcement:
     def ruleset(self, view: View | None) -> tuple[str, str]:
         """(desired, observed) as nft text. Policy generations are in the observed one only. Raises KernelRefused."""
         identity = self._links.read().identity
-        wanted = self._operators.calling(self._desired(view, identity), self._believed or {}, self._facts.ports)
+        wanted = self._held.calling(self._desired(view, identity))
         return document(wanted.ruleset), self._ruleset.text()
 
     def close(self) -> None:
         """Let go of sockets, and end dnsmasq. What is in the kernel stays."""
         if self.dnsmasq:
             self.dnsmasq.close()
-        self._ruleset.close()
+        self._held.close()
         self._self_test.close()
         self._links.close()
         self._handover.close()
@@ -334,60 +325,6 @@ class Enforcement:
             made = desired(view, self._facts, self._memo, identity=identity, left_out=left_out)
             self._wanted = (view, identity, left_out, made)
         return self._wanted[3]
-
-    def _observe(self) -> Observed:
-        if self._believed is None or self._ruleset.generation() != self._believed_at:
-            self._believed, self._believed_at = self._ruleset.read()
-            self._operators.seen(self._believed)
-        return self._believed
-
-    def _plan(self, observed: Observed, links: Links, wanted: Desired, next_generation: int) -> Plan:
-        wanted = self._operators.calling(wanted, observed, self._facts.ports)
-        if self._operators.evicting:
-            made = make_plan({}, links, wanted, next_generation)
-            return replace(made, changes=(*map(DeleteTable, sorted(observed)), *made.changes))
-        try:
-            return make_plan(observed, links, wanted, next_generation)
-        except HandlesUnknown:
-            self._believed = self._ruleset.with_handles(observed)
-            return make_plan(self._believed, links, wanted, next_generation)
-
-    def _close_first(self, links: Links, clock_seconds: int) -> None:
-        """What is made anew is made closed; the rest can then go in piece by piece."""
-        observed = self._observe()
-        plan = self._plan(observed, links, desired(None, self._facts), self._next_generation(observed, clock_seconds))
-        self._commit(plan, self._operators.addition(plan.changes, observed, self._ruleset), observed)
-
-    def _next_generation(self, observed: Observed, clock_seconds: int) -> int:
-        """Above all that were ever used, as far as the kernel, the checkpoint or the clock can tell."""
-        ours = max(self.generation, clock_seconds) + 1
-        after = max(ours, highest(observed) + 1)
-        return after if after <= generations.LAST else ours & generations.LAST or 1
-
-    def _commit(self, plan: Plan, behind: str, observed: Observed) -> bool:
-        """False if others changed the ruleset meanwhile, or what operators keep in it is in the way: the plan must be made
-        anew. Raises KernelRefused."""
-        try:
-            commits = self._ruleset.commit(plan.changes, behind)
-        except KernelRefused as refused:
-            was_right = self._ruleset.generation() == self._believed_at
-            self._believed = None
-            if was_right and isinstance(refused, TooLong):
-                raise
-            if was_right and not self._operators.blamed(str(refused), behind, observed, self._ruleset):
-                self._operators.acquitted()
-                raise
-            return False
-        self._operators.loaded(behind)
-        if plan.new_generation:
-            self.generation = max(self.generation, highest(plan.after))
-        expected = self._believed_at + commits & 0xFFFF_FFFF
-        if self._ruleset.generation() != expected:
-            self._believed = None
-            return False
-        self._believed, self._believed_at = None if behind else plan.after, expected
-        self._observe()
-        return True
 
     def _hand_over(self, view: View | None, wanted: Desired, before: set[Pair], failures: list[Failure]) -> int:
         """Behind the transaction. Of a predecessor nobody knows what it has told and forgotten, so the first time all is
