@@ -26,7 +26,7 @@ from nodeagent.dnsmasq.server import Dnsmasq
 from nodeagent.formersettings import FormerSettings
 from nodeagent.heldruleset import HeldRuleset
 from nodeagent.hostsettings import HostSettings
-from nodeagent.kernel import KernelRefused, TooLong
+from nodeagent.kernel import KernelRefused, TooLong, Unsettled
 from nodeagent.kernel.handover import Handover, Pair
 from nodeagent.kernel.links import HostLinks
 from nodeagent.metering import Metering, Traffic
@@ -48,6 +48,8 @@ __all__ = ["Enforcement", "Outcome", "PlanText"]
 
 _ATTEMPTS: Final = 4
 """How often a plan is made anew because somebody else changed the ruleset meanwhile."""
+_SAYS_NOTHING: Final = (TooLong, Unsettled)
+"""Refusals that no part of a view is to blame for."""
 
 
 class Enforcement:
@@ -119,7 +121,7 @@ class Enforcement:
     def _blamed(self, view: View | None, refused: Exception) -> LeftOut | None:
         """What the view can be realised without, if it can. A fault of our own that one object provokes is treated like a
         refusal: it must not take the others' protection away."""
-        if view is None or isinstance(refused, TooLong):
+        if view is None or isinstance(refused, _SAYS_NOTHING):
             return None
         memo = self._memo.copy()
 
@@ -127,7 +129,7 @@ class Enforcement:
             closed = {part: Failure(part.object, "ruleset", "") for part in left_out}
             try:
                 self._try(view, closed, memo)
-            except TooLong:
+            except _SAYS_NOTHING:
                 raise
             except (KernelRefused, OSError) as reason:
                 return str(reason)
@@ -138,7 +140,7 @@ class Enforcement:
         stage = "ruleset" if isinstance(refused, KernelRefused | OSError) else "internal"
         try:
             return self._quarantine.search(view, attempt, stage)
-        except TooLong:  # the kernel cannot be asked
+        except _SAYS_NOTHING:  # the kernel cannot be asked
             return None
 
     def _try(self, view: View, left_out: LeftOut, memo: Memo) -> None:
@@ -206,7 +208,7 @@ class Enforcement:
             if committed:
                 break
         else:
-            raise KernelRefused("somebody else keeps changing the ruleset")
+            raise Unsettled("somebody else keeps changing the ruleset")
         if view and not cannot:
             self._meter(wanted, failures)
         cut = self._hand_over(view, wanted, before, failures)

@@ -6,7 +6,8 @@ thread that opened it.
     KernelRefused       a request was turned down; the words are the kernel's or libnftables'
     ├─ Absent           what it refers to is not there
     ├─ Exists           what it makes is there already
-    └─ TooLong          the request is longer than this process may send
+    ├─ TooLong          the request is longer than this process may send
+    └─ Unsettled        somebody else keeps changing what was to be read or changed
 """
 
 
@@ -23,6 +24,10 @@ class Exists(KernelRefused):
 
 
 class TooLong(KernelRefused):
+    pass
+
+
+class Unsettled(KernelRefused):
     pass
 
 

@@ -5,7 +5,7 @@ from dataclasses import replace
 from typing import Any, Final
 
 from nodeagent.desired.limits import over
-from nodeagent.kernel import KernelRefused, TooLong
+from nodeagent.kernel import TooLong, Unsettled
 from nodeagent.kernel.libnftables import Libnftables
 from nodeagent.kernel.netlink import Nftables
 from nodeagent.nft.changes import Change
@@ -33,7 +33,7 @@ class KernelRuleset:
         return self._fast.generation()
 
     def read(self) -> tuple[Observed, int]:
-        """What is ours, and the generation it was read at. Raises KernelRefused if others keep changing things."""
+        """What is ours, and the generation it was read at. Raises Unsettled if others keep changing things."""
         for _ in range(_ATTEMPTS):
             before = self.generation()
             ours = self._ours()
@@ -41,7 +41,7 @@ class KernelRuleset:
             listing = self._nft.listing(set(ours) - asleep)
             if self.generation() == before:
                 return {**observed(listing), **dict.fromkeys(asleep, SeenTable(dormant=True))}, before
-        raise KernelRefused("the ruleset changes faster than it can be read")
+        raise Unsettled("the ruleset changes faster than it can be read")
 
     def with_handles(self, known: Observed) -> Observed:
         """`known`, with the handles of rules that went in since they were last read. Chains whose rules are not as
