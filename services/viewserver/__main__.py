@@ -26,6 +26,13 @@ FIRST_PASSED_FD = 3
 """sd_listen_fds(3)."""
 
 
+_KEPT: dict[str, tuple[type[float] | type[int], str]] = {
+    "detail_hours": (float, "how long it is kept when each node was told and had applied a change; an hour at least"),
+    "detail_mb": (int, "how much of the disk that may take, beyond the last hour's"),
+    "records_days": (float, "how long summaries of changes, lag and happenings are kept"),
+}
+
+
 def main(arguments: list[str] | None = None) -> int:
     parser = _parser()
     given = parser.parse_args(arguments)
@@ -40,6 +47,7 @@ def main(arguments: list[str] | None = None) -> int:
         data_dir=given.data_dir,
         database_url=given.database_url,
         token_key=os.environ.get("VERGE_TOKEN_KEY"),
+        **({name: getattr(given, name) for name in _KEPT} if given.command == "serve" else {}),
     )
     run = {"serve": _serve, "migrate": _migrate, "raise-epoch": _raise_epoch}[given.command]
     try:
@@ -61,6 +69,14 @@ def _parser() -> argparse.ArgumentParser:
         action="append",
         help="HOST:PORT (port 0 picks a free one) or unix:PATH; may be given several times (VERGE_BIND, by spaces)",
     )
+    for name, (kind, text) in _KEPT.items():
+        variable = f"VERGE_{name.upper()}"
+        serve.add_argument(
+            f"--{name.replace('_', '-')}",
+            type=kind,
+            default=kind(os.environ.get(variable) or getattr(Settings(), name)),
+            help=f"{text} (%(default)s; {variable})",
+        )
     for name, text in (
         ("migrate", "bring the database's tables up to date"),
         ("raise-epoch", "after a restore in place"),

@@ -14,6 +14,7 @@ from starlette.staticfiles import StaticFiles
 
 from verge import apidocs
 from viewserver.api import (
+    changelog,
     convergence,
     dashboard,
     events,
@@ -25,6 +26,7 @@ from viewserver.api import (
     problems,
     readiness,
     reading,
+    records,
     tokens,
     updates,
 )
@@ -35,6 +37,7 @@ from viewserver.credentials import Credentials
 from viewserver.events import Events
 from viewserver.fences import Fences
 from viewserver.follow import Follower
+from viewserver.recorder import Recorder
 from viewserver.reports import Reports
 from viewserver.settings import Settings
 from viewserver.store.embedded import EmbeddedPostgres
@@ -69,7 +72,21 @@ def create_routes() -> FastAPI:
         redoc_url=None,
     )
     problems.install(app)
-    for module in (fences, tokens, readiness, reading, explain, convergence, events, metrics, nodes, imports, updates):
+    for module in (
+        fences,
+        tokens,
+        readiness,
+        reading,
+        explain,
+        changelog,
+        records,
+        convergence,
+        events,
+        metrics,
+        nodes,
+        imports,
+        updates,
+    ):
         app.include_router(module.router)
 
     @app.get("/healthz", tags=["service"], summary="Alive")
@@ -160,8 +177,9 @@ async def running(settings: Settings) -> AsyncIterator[Application]:
             asyncio.create_task(follower.run(credentials.reload), name="follow"),
             asyncio.create_task(reports.run(), name="reports"),
             asyncio.create_task(Fences(updates_).run(), name="fences"),
-            asyncio.create_task(Upkeep(database).run(), name="upkeep"),
+            asyncio.create_task(Upkeep(database, settings).run(), name="upkeep"),
             asyncio.create_task(events_.run(), name="events"),
+            asyncio.create_task(Recorder(database, follower.replica).run(), name="records"),
         ]
         for task in tasks:
             task.add_done_callback(_ended)

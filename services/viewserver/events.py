@@ -8,6 +8,7 @@ whatever the size of the cloud. What happened between two looks is told together
     nodes        {"set": [node, …], "gone": [name, …]}   all of them after hello, then those that changed
     revision     {"revision", "epoch", "at", "actor", "objects", "operations", "affected", "nodes", "caused_by"}
     progress     {"revision", "affected", "applied", "ms": {"p50", "p90", "p99", "max"}, "exceptions": [name, …]}
+    happening    {"id", "at", "kind", "node", "what", "culprit", "revision", "more"}   as GET /v1/happenings has them
     convergence  as GET /v1/convergence answers it, with the fences that wait, and for how long Postgres has been away
 """
 
@@ -68,6 +69,7 @@ class Events:
         self._epoch = replica.held.epoch
         self._revision = replica.held.revision
         self._nodes: dict[str, dict[str, Any]] = {}
+        self._happened = replica.happened_through
         self._applied: dict[int, tuple[int, int, list[str]]] = {}
         self._summary: dict[str, Any] = {}
         self._summary_at = 0.0
@@ -134,6 +136,7 @@ class Events:
                 b"".join(map(_revision, news)),
                 _nodes(changed, gone) if changed or gone else b"",
                 b"".join(self._progress()),
+                b"".join(self._happenings()),
                 self._convergence(always=bool(news or changed or gone)),
             ]
         )
@@ -172,6 +175,12 @@ class Events:
                 assert spread is not None
                 yield _event("progress", {"revision": revision, **spread.to_wire(), "exceptions": count[2]})
         self._applied = now
+
+    def _happenings(self) -> Iterator[bytes]:
+        """What has befallen nodes and addresses since the last look."""
+        news = [one for one in self.replica.happened if one.id > self._happened]
+        self._happened = self.replica.happened_through
+        return (_event("happening", one.to_wire()) for one in news)
 
     def _convergence(self, *, always: bool) -> bytes:
         """Lag grows by itself, and is told once a second for that; the rest when it changes."""

@@ -7,6 +7,7 @@ the last one held are asked for. Records are folded in order; a gap, or another 
 import logging
 import time
 from collections.abc import Awaitable, Callable
+from datetime import timedelta
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -21,15 +22,17 @@ from viewserver.replica import PROGRESS, Replica
 from viewserver.settings import Settings
 from viewserver.spread import RECENT
 from viewserver.store import HistoryPruned, StoreError
-from viewserver.store.applications import applied_since
 from viewserver.store.changes import CHANNEL as CHANGES
-from viewserver.store.changes import changes_page, changes_since
+from viewserver.store.changes import changes_page, changes_since, missed_changes
 from viewserver.store.clock import ServerClock
 from viewserver.store.engine import Database
 from viewserver.store.feed import listen
 from viewserver.store.head import Head, read_head
 from viewserver.store.network import Stored
 from viewserver.store.network import load as load_network
+from viewserver.store.records.detail import applied_since
+from viewserver.store.records.happenings import CHANNEL as HAPPENINGS
+from viewserver.store.records.happenings import happenings_since, last_happening
 from viewserver.store.reports import CHANNEL as REPORTS
 from viewserver.store.reports import StoredReport, load_reports, reports_since
 from viewserver.store.tokens import CHANNEL as TOKENS
@@ -37,6 +40,8 @@ from viewserver.store.tokens import CHANNEL as TOKENS
 log = logging.getLogger(__name__)
 
 CLOCK_EVERY_S = 10.0
+CLOCK_SLACK = timedelta(seconds=1)
+"""Postgres's clock as two replicas know it."""
 TOKENS_EVERY_S = 5.0
 
 
@@ -57,13 +62,26 @@ class Follower:
             changes = await _recent_changes(conn, stored)
             reports = await load_reports(conn)
             recent = changes[-RECENT:]
-            applications = await applied_since(conn, Head(stored.epoch, recent[0].revision)) if recent else {}
-        replica = Replica(settings, clock, held_before(stored, changes))
+            applications = (
+                await applied_since(conn, Head(stored.epoch, recent[0].revision), recent[0].at - CLOCK_SLACK)
+                if recent
+                else {}
+            )
+            happening = await last_happening(conn)
+            held = held_before(stored, changes)
+            applied = {
+                one.node: one.applied.version for one in reports if one.applied and one.applied.epoch == held.epoch
+            }
+            behind = {node: applied.get(node, 0) for node, was in held.versions.items() if was > applied.get(node, 0)}
+            missed = await missed_changes(conn, held.epoch, held.revision, behind) if behind else []
+        replica = Replica(settings, clock, held)
         for change in changes:
             replica.adopt(change)
         for report in reports:
             replica.hear(report.node, told_from(report))
         replica.loaded(applications, {change.revision: change.affected for change in recent})
+        replica.missed(missed)
+        replica.happened_through = happening
         log.info(
             "loaded revision=%d epoch=%d objects=%d ms=%.0f",
             stored.revision,
@@ -77,13 +95,15 @@ class Follower:
         """For as long as the server lives. Credentials may have changed whenever their channel says so, and are looked at
         every few seconds besides."""
         tokens_at = time.monotonic()
-        async with listen(self.database.url, [CHANGES, REPORTS, TOKENS]) as hints:
+        async with listen(self.database.url, [CHANGES, REPORTS, HAPPENINGS, TOKENS]) as hints:
             async for hint in hints:
                 try:
                     if hint.channel in (CHANGES, None):
                         await self.catch_up_changes()
                     if hint.channel in (REPORTS, None):
                         await self.catch_up_reports()
+                    if hint.channel in (HAPPENINGS, None):
+                        await self.catch_up_happenings()
                     if hint.channel == TOKENS or time.monotonic() - tokens_at > TOKENS_EVERY_S:
                         await reload_tokens()
                         tokens_at = time.monotonic()
@@ -139,6 +159,15 @@ class Follower:
             self.reports_seq = max(self.reports_seq, report.seq)
         if advanced:
             self.replica.progress.wake([PROGRESS])
+
+    async def catch_up_happenings(self) -> None:
+        replica = self.replica
+        async with self.database.begin() as conn:
+            found = await happenings_since(conn, replica.happened_through)
+        if found:
+            replica.happened.extend(found)
+            replica.happened_through = found[-1].id
+            replica.progress.wake([PROGRESS])
 
 
 async def _recent_changes(conn: AsyncConnection, stored: Stored) -> list[Change]:

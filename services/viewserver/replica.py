@@ -27,10 +27,12 @@ from viewserver.settings import Settings
 from viewserver.spread import Spreads
 from viewserver.standings import Standings
 from viewserver.store.clock import ServerClock
+from viewserver.store.records.happenings import Happening
 from viewserver.waiting import Waiting
 
 RECENT_CHANGES = 1000
 RECENT_ETAGS = 64
+HAPPENINGS = 500
 STALE_AFTER_S = 3.0
 CONVERGENCE_BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300, 3600)
 PROGRESS = "progress"
@@ -74,8 +76,6 @@ class Replica:
         self.told: dict[str, Told] = {}
         self.known_etags: dict[str, deque[ETag]] = defaultdict(lambda: deque(maxlen=RECENT_ETAGS))
         """By node: validators that its view has had, for judging reports."""
-        self.answered: dict[str, deque[tuple[int, datetime]]] = defaultdict(lambda: deque(maxlen=RECENT_ETAGS))
-        """By node: versions it was given by this replica, and when its answer was written."""
         self.recent: dict[int, Recent] = {}
         self.convergence_seconds = Histogram(
             "verge_convergence_seconds",
@@ -89,6 +89,10 @@ class Replica:
         self.caused: dict[int, list[int]] = defaultdict(list)
         """By change: those of the recent ones that complete it."""
         self.standings = Standings(self.facts, self.silent)
+        self.happened: deque[Happening] = deque(maxlen=HAPPENINGS)
+        """What befell nodes and addresses lately, as it came to be known here."""
+        self.happened_through = 0
+        """The number of the last of them."""
         self.changes_taken_in = 0
         self.barriers = 0
         """How many wait for a change to be in force."""
@@ -119,7 +123,7 @@ class Replica:
             for revision in pending:
                 self.spreads.gone(revision, node)
             self.advances.gone(node, self._affecting(node), pending)
-            for book in (self.told, self.known_etags, self.answered, self._pending, self._heard, self._rendered):
+            for book in (self.told, self.known_etags, self._pending, self._heard, self._rendered):
                 book.pop(node, None)
         for node in change.affected:
             self._remember_etag(node)
@@ -154,6 +158,16 @@ class Replica:
         """What was taken in so far is history: what comes from here on is counted as news."""
         self.changes_taken_in = 0
         self.spreads.recall(applications, affected)
+
+    def missed(self, older: Iterable[tuple[str, int, datetime]]) -> None:
+        """Changes from before those taken in that nodes lack: node, revision and time of commit, ascending. A node that was
+        away for a day is a day behind, whatever this replica remembers."""
+        by_node: dict[str, list[Pending]] = {}
+        for node, revision, at in older:
+            by_node.setdefault(node, []).append(Pending(revision, at))
+        for node, pending in by_node.items():
+            self._pending[node].extendleft(reversed(pending))
+        self.standings.renew(by_node)
 
     def begin_epoch(self, held: Held) -> None:
         """History was rewound, or records are missing: start again from what Postgres holds. Wakes everyone, those too
@@ -238,10 +252,6 @@ class Replica:
         """By Postgres's clock; None for a change that this replica no longer has in memory."""
         recent = self.recent.get(revision)
         return recent.at.isoformat() if recent is not None else None
-
-    def told_at(self, node: str, revision: int) -> datetime | None:
-        """When this replica first gave the node a view at or past this revision; None if it did not, or long ago."""
-        return next((at for version, at in self.answered.get(node, ()) if version >= revision), None)
 
     def stale_seconds(self) -> float:
         """How long this replica has not known whether it is at the head; below a few seconds it is."""
@@ -328,6 +338,10 @@ class Replica:
         if now - self._started < self.settings.start_grace_s and node not in self._heard:
             return False
         return now - self._heard.get(node, self._started) > self.settings.silence_grace_s
+
+    def heard_here(self, node: str) -> bool:
+        """The node polls this replica, or did a moment ago."""
+        return node in self._open or (node in self._heard and not self.silent(node))
 
     def heard_at(self, node: str) -> datetime | None:
         """When the node was last connected, by Postgres's clock; None if not since this replica started."""

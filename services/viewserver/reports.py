@@ -2,7 +2,7 @@
 
 A report counts when it is stored: a barrier that has answered does not change its mind after a restart. While one batch is
 being written the next one gathers, so a lone report is stored at once and ten thousand take a few statements. Nothing
-here wakes a node or changes a view.
+here wakes a node or changes a view. When nodes were told their views is written along with the reports, or a moment later.
 """
 
 import asyncio
@@ -16,12 +16,14 @@ from viewserver.model.convergence import Told
 from viewserver.replica import PROGRESS, Replica
 from viewserver.store import StoreError
 from viewserver.store.engine import Database
-from viewserver.store.reports import NewReport, store_reports
+from viewserver.store.reports import Answered, NewReport, store_answers, store_reports
 
 log = logging.getLogger(__name__)
 
 MOST_WAITING = 50_000
 RETRY_S = 0.25
+ANSWERS_WAIT_S = 0.5
+"""How long it may take until it is stored that a node was told its view, where no report takes it along."""
 
 
 class Reports:
@@ -31,6 +33,9 @@ class Reports:
         self._waiting: list[tuple[NewReport, asyncio.Future[None] | None]] = []
         self._alone: list[tuple[NewReport, asyncio.Future[None] | None]] = []
         """Reports of a batch that could not be stored for a reason of its own."""
+        self._answered: list[Answered] = []
+        self._told: dict[str, tuple[int, int]] = {}
+        """By node: epoch and version that it was last told here."""
         self._work = asyncio.Event()
         self.stored: Counter[str] = Counter()
         """How many reports of each state were stored here."""
@@ -67,9 +72,23 @@ class Reports:
         if len(self._waiting) >= MOST_WAITING:
             raise NotReady("too many reports wait for Postgres")
         future = asyncio.get_running_loop().create_future() if acknowledged else None
-        self._waiting.append((NewReport(node, report, self.replica.clock.now()), future))
+        known = self.replica.told.get(node)
+        recovers = known is not None and known.state in ("rejected", "degraded")
+        self._waiting.append((NewReport(node, report, self.replica.clock.now(), recovers), future))
         self._work.set()
         return future
+
+    def answered(self, node: str, etag: ETag) -> None:
+        """The node has just been told this version. Kept once for each version, however often it asks."""
+        told = (etag.epoch, etag.version)
+        if self._told.get(node, (0, 0)) >= told:
+            return
+        self._told[node] = told
+        if not self._answered:
+            asyncio.get_running_loop().call_later(ANSWERS_WAIT_S, self._work.set)
+        elif len(self._answered) >= MOST_WAITING:
+            return  # Postgres has been away for long: what is not known is left out, and nodes go on being told
+        self._answered.append(Answered(node, *told, self.replica.clock.now()))
 
     async def run(self) -> None:
         """Write batches, for as long as the server lives. What cannot be stored is kept and tried again."""
@@ -82,24 +101,28 @@ class Reports:
                 self._work.set()
             else:
                 batch, self._waiting = self._waiting, []
-            if not batch:
+            answered, self._answered = self._answered, []
+            if not batch and not answered:
                 continue
             try:
                 async with self.database.begin() as conn:
+                    await store_answers(conn, answered)
                     await store_reports(conn, [new for new, _ in batch])
             except StoreError as error:
                 if not failing:
                     log.warning("reports wait for Postgres: %s", error)
                 failing = True
                 self._keep(batch)
+                self._answered = [*answered, *self._answered]
                 await asyncio.sleep(RETRY_S)
                 self._work.set()
                 continue
             except Exception:
                 log.exception("a batch of %d reports cannot be stored", len(batch))
+                self._answered = [*answered, *self._answered] if batch else []
                 if len(batch) > 1:  # find the one that cannot: the others are tried one by one
                     self._alone = [*batch, *self._alone]
-                elif batch[0][1] is not None and not batch[0][1].done():
+                elif batch and batch[0][1] is not None and not batch[0][1].done():
                     batch[0][1].set_exception(NotReady("the report cannot be stored; it is in the server's log"))
                 self._work.set()
                 continue

@@ -18,6 +18,12 @@ class Settings:
     """The largest request body that is read; over it 413."""
     max_operations: int = 10_000
     max_wait_s: float = 60.0
+    detail_hours: float = 24.0
+    """How long it is kept when each node was told and had applied a change; an hour at least."""
+    detail_mb: int = 4096
+    """How much of Postgres's disk that may take: the oldest goes first, but never the last hour's."""
+    records_days: float = 30.0
+    """How long summaries of changes, the cloud's lag and happenings are kept."""
     silence_grace_s: float = 2.0
     """A node without an open request for so long is silent."""
     start_grace_s: float = 10.0

@@ -63,6 +63,8 @@ class ViewRoute:
         raw = [(name.encode(), value.encode()) for name, value in answer.items()]
         await send({"type": "http.response.start", "status": status, "headers": raw})
         await send({"type": "http.response.body", "body": b"" if scope["method"] == "HEAD" else body})
+        if status in (200, 226) and caller.role == "node":
+            server.reports.answered(node, ETag.parse(answer["etag"]))
 
     async def _answer(
         self, server: Server, node: str, is_agent: bool, headers: dict[str, str], scope: Scope, receive: Receive
@@ -82,8 +84,6 @@ class ViewRoute:
                         if etag is None:
                             raise UnknownObject(f"node {node} does not exist")
                         if etag not in held:
-                            if is_agent:
-                                replica.answered[node].append((etag.version, replica.clock.now()))
                             return self._newer(replica, node, held if "verge-delta" in headers.get("a-im", "") else [])
                         if ticket.done() or time.monotonic() >= deadline:
                             return 304, _headers(replica, etag), b""

@@ -1,6 +1,8 @@
 """Change records: written once with the rows they change, read by every replica that follows, pruned when old."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
 from typing import Any, TypedDict
 
 import orjson
@@ -60,6 +62,48 @@ def _reading(where: str) -> TextClause:
 _SINCE = _reading("revision > :revision ORDER BY revision LIMIT :limit").columns(operations=JSONB)
 _ONE = _reading("revision = :revision").columns(operations=JSONB)
 _PAGE = _reading("revision < CAST(:before AS bigint) ORDER BY revision DESC LIMIT :limit").columns(operations=JSONB)
+_OLDEST = text("SELECT min(revision) FROM changes")
+_WANTED = _reading("""
+    revision < CAST(:before AS bigint) AND at >= CAST(:since AS timestamptz) AND at < CAST(:until AS timestamptz)
+    AND (CAST(:actor AS text) IS NULL OR actor = :actor)
+    AND (CAST(:node AS text) IS NULL OR :node = ANY(affected))
+    AND (CAST(:object AS text) IS NULL OR operations @> CAST(CAST(:object AS text) AS jsonb))
+    ORDER BY revision DESC LIMIT :limit""").columns(operations=JSONB)
+_COMMITTED = text("""
+SELECT revision, epoch, at, actor, caused_by FROM changes WHERE revision = ANY(CAST(:revisions AS bigint[]))
+""")
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """Which records: all of what is given holds."""
+
+    actor: str | None
+    object: tuple[str, str] | None
+    """Kind and id of an object that the change touched."""
+    node: str | None
+    """That it affects."""
+    since: datetime
+    until: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Committed:
+    """A change without what it did."""
+
+    revision: int
+    epoch: int
+    at: datetime
+    actor: str
+    caused_by: int | None
+
+    def to_wire(self) -> dict[str, Any]:
+        return {
+            "revision": self.revision,
+            "actor": self.actor,
+            "at": self.at.isoformat(),
+            "caused_by": self.caused_by,
+        }
 
 
 async def append(conn: AsyncConnection, head: Head, change: NewChange) -> Change:
@@ -103,10 +147,48 @@ async def read_change(conn: AsyncConnection, revision: int) -> Change | None:
     return None if row is None else _to_change(row)
 
 
-async def changes_page(conn: AsyncConnection, before: int | None = None, limit: int = 50) -> list[Change]:
-    """The newest records below revision `before` (or of all), newest first."""
-    top = 2**63 - 1 if before is None else before
-    return [_to_change(row) for row in await conn.execute(_PAGE, {"before": top, "limit": limit})]
+async def changes_page(
+    conn: AsyncConnection, before: int | None = None, limit: int = 50, wanted: Wanted | None = None
+) -> list[Change]:
+    """The newest records below revision `before` (or of all), newest first; with `wanted`, of those."""
+    asked: dict[str, Any] = {"before": 2**63 - 1 if before is None else before, "limit": limit}
+    if wanted is None:
+        return [_to_change(row) for row in await conn.execute(_PAGE, asked)]
+    asked |= {"actor": wanted.actor, "node": wanted.node, "since": wanted.since, "until": wanted.until, "object": None}
+    if wanted.object is not None:
+        asked["object"] = _dumps([dict(zip(("kind", "id"), wanted.object, strict=True))])
+    return [_to_change(row) for row in await conn.execute(_WANTED, asked)]
+
+
+async def oldest_revision(conn: AsyncConnection) -> int | None:
+    """Of the records that are kept."""
+    found: int | None = (await conn.execute(_OLDEST)).scalar_one()
+    return found
+
+
+async def committed(conn: AsyncConnection, revisions: Iterable[int]) -> dict[int, Committed]:
+    """By revision, of those whose record is kept."""
+    rows = await conn.execute(_COMMITTED, {"revisions": list(revisions)})
+    return {row.revision: Committed(row.revision, row.epoch, row.at, row.actor, row.caused_by) for row in rows}
+
+
+# What came first comes first, so a limit hides how many changes a node lacks and not since when.
+_MISSED = text("""
+SELECT wanted.node, changes.revision, changes.at
+FROM changes CROSS JOIN unnest(affected) AS one (node)
+JOIN unnest(CAST(:nodes AS text[]), CAST(:versions AS bigint[])) AS wanted (node, version) USING (node)
+WHERE revision <= :through AND revision > :above AND epoch = :epoch AND revision > wanted.version
+ORDER BY revision LIMIT :limit
+""")
+
+
+async def missed_changes(
+    conn: AsyncConnection, epoch: int, through: int, applied: Mapping[str, int], limit: int = 200_000
+) -> list[tuple[str, int, datetime]]:
+    """The changes up to `through` that affect one of these nodes and are above what it has applied: node, revision, time."""
+    asked = {"epoch": epoch, "through": through, "above": min(applied.values(), default=0), "limit": limit}
+    rows = await conn.execute(_MISSED, {**asked, "nodes": list(applied), "versions": list(applied.values())})
+    return [(row.node, row.revision, row.at) for row in rows]
 
 
 _CHECKPOINT = text("""

@@ -12,6 +12,7 @@ from sqlalchemy import Connection, text
 
 from viewserver.store.engine import Database
 from viewserver.store.errors import StoreError
+from viewserver.store.records.partitions import prepare
 
 log = logging.getLogger(__name__)
 
@@ -22,7 +23,15 @@ _LOCK_TIMEOUT = "4s"
 
 async def migrate(url: str) -> None:
     """Raises Unavailable when Postgres, the turn or a table's lock cannot be had; then nothing was changed."""
-    async with Database(url, size=1) as database, database.begin() as conn:
+    async with Database(url, size=1) as database:
+        await _migrate(database)
+        async with database.begin() as conn:
+            await conn.execute(text(f"SET LOCAL lock_timeout = '{_LOCK_TIMEOUT}'"))
+            await prepare(conn, (await conn.execute(text("SELECT clock_timestamp()"))).scalar_one())
+
+
+async def _migrate(database: Database) -> None:
+    async with database.begin() as conn:
         await conn.execute(text(f"SET LOCAL lock_timeout = '{_TURN_TIMEOUT}'"))
         await conn.execute(text(f"SET LOCAL statement_timeout = '{_TURN_TIMEOUT}'"))
         await conn.execute(text("SELECT pg_advisory_xact_lock(:turn)"), {"turn": _TURN})

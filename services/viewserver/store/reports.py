@@ -1,4 +1,5 @@
-"""The nodes' reports: one row per node, the latest; and for each node when it first applied a version.
+"""The nodes' reports: one row per node, the latest. What is new in them, and which versions nodes were told meanwhile, is
+appended to the records (`store.records`).
 
 Reports come by the thousand and are written in batches, each one statement with one NOTIFY. A batch takes the lock of
 `report_head` first, so batches commit in the order of their `seq`, no follower misses one, and two replicas' batches
@@ -18,7 +19,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from verge.contract.etag import ETag
 from verge.contract.report import Report
-from viewserver.store.head import Head
+from viewserver.store.records.happenings import tell_of_reports
 
 CHANNEL = "verge_reports"
 
@@ -29,6 +30,27 @@ class NewReport:
     report: Report
     seen_at: datetime
     """Postgres's clock (`clock.ServerClock.now`) when it came in, before it waited for its batch."""
+
+    recovers: bool = False
+    """The node had been rejecting or degraded."""
+
+    @property
+    def telling(self) -> bool:
+        """There may be something in it that is to be told of."""
+        report = self.report
+        found = report.state != "applied" or report.sessions_cut or report.drift or report.preflight
+        return self.recovers or bool(found)
+
+
+@dataclass(frozen=True, slots=True)
+class Answered:
+    """A node was told a version of its view."""
+
+    node: str
+    epoch: int
+    version: int
+    at: datetime
+    """When the answer was written, by Postgres's clock."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,22 +68,9 @@ class StoredReport:
     """Of the batch that wrote it last; `reports_since` continues from the highest."""
 
 
-@dataclass(frozen=True, slots=True)
-class Applied:
-    """A node's first application of a version."""
-
-    node: str
-    epoch: int
-    version: int
-    at: datetime
-    timings: dict[str, float]
-    """Milliseconds by stage, on the agent's own clock."""
-
-
-# An older sequence of the same boot is ignored, and so is its place in the log. A report without a sequence (plain
-# success in a header) keeps the one that is known, and what was said of the host, of which it says nothing. The log's
-# rows compare with the reports as they were before this statement, which is what one statement's parts see. Success
-# told in a header has no timings; the report that follows it brings them, and the time of the first one stays.
+# An older sequence of the same boot is ignored, and appends nothing. Plain success in a header keeps the sequence that is
+# known, and what a report said of the host; it has no timings, which the report that follows brings. What is new shows by
+# comparing with the reports as they were before this statement, which is what one statement's parts see.
 _STORE = text("""
 WITH batch AS (
     UPDATE report_head SET seq = seq + 1 RETURNING seq
@@ -70,9 +79,9 @@ WITH batch AS (
         CAST(:node AS text[]), CAST(:epoch AS bigint[]), CAST(:version AS bigint[]), CAST(:digest AS text[]),
         CAST(:attempted_epoch AS bigint[]), CAST(:attempted_version AS bigint[]), CAST(:attempted_digest AS text[]),
         CAST(:state AS text[]), CAST(:report AS text[]), CAST(:sequence AS bigint[]), CAST(:boot_id AS text[]),
-        CAST(:seen_at AS timestamptz[]), CAST(:timings AS text[])
+        CAST(:seen_at AS timestamptz[]), CAST(:timings AS text[]), CAST(:failures AS text[])
     ) AS i (node, epoch, applied_version, applied_digest, attempted_epoch, attempted_version, attempted_digest,
-            state, report, sequence, boot_id, seen_at, timings)
+            state, report, sequence, boot_id, seen_at, timings, failures)
 ), stored AS (
     INSERT INTO reports AS known
         (node, epoch, applied_version, applied_digest, attempted_epoch, attempted_version, attempted_digest,
@@ -95,13 +104,14 @@ WITH batch AS (
     WHERE NOT coalesce(known.boot_id = excluded.boot_id AND known.sequence > excluded.sequence, false)
     RETURNING node
 ), logged AS (
-    INSERT INTO applied (node, epoch, version, at, timings)
-    SELECT input.node, input.epoch, input.applied_version, input.seen_at, input.timings::jsonb
+    INSERT INTO enforced (node, epoch, version, at, state, attempted_epoch, attempted, failures, timings)
+    SELECT input.node, input.epoch, input.applied_version, input.seen_at, input.state,
+           input.attempted_epoch, input.attempted_version, input.failures::jsonb, input.timings::jsonb
     FROM input JOIN stored USING (node) LEFT JOIN reports AS old USING (node)
-    WHERE input.applied_version IS NOT NULL
-      AND (old.epoch IS NULL OR (input.epoch, input.applied_version) >= (old.epoch, old.applied_version))
-    ON CONFLICT (node, epoch, version) DO UPDATE SET timings = excluded.timings
-    WHERE applied.timings = '{}'::jsonb AND excluded.timings <> '{}'::jsonb
+    WHERE (input.epoch, input.applied_version, input.state, input.attempted_epoch, input.attempted_version)
+          IS DISTINCT FROM (old.epoch, old.applied_version, old.state, old.attempted_epoch, old.attempted_version)
+       OR input.failures::jsonb IS DISTINCT FROM old.report -> 'failures'
+       OR (input.timings <> '{}' AND old.report -> 'timings_ms' = '{}')
 )
 SELECT batch.seq, pg_notify('verge_reports', batch.seq::text) FROM batch
 """)
@@ -112,14 +122,12 @@ _LOAD = text(f"SELECT {_COLUMNS} FROM reports").columns(report=JSONB)  # noqa: S
 _ONE = text(f"SELECT {_COLUMNS} FROM reports WHERE node = :node").columns(report=JSONB)  # noqa: S608
 _SINCE = text(f"SELECT {_COLUMNS} FROM reports WHERE seq > :seq ORDER BY seq").columns(report=JSONB)  # noqa: S608
 _FORGET = text("DELETE FROM reports WHERE node = ANY(CAST(:nodes AS text[]))")
-_APPLIED_FOR = text("""
-SELECT first.* FROM unnest(CAST(:nodes AS text[])) AS wanted (node), LATERAL (
-    SELECT node, epoch, version, at, timings FROM applied
-    WHERE applied.node = wanted.node AND (epoch, version) >= (CAST(:epoch AS bigint), CAST(:revision AS bigint))
-      AND version >= CAST(:revision AS bigint)
-    ORDER BY epoch, version LIMIT 1
-) AS first
-""").columns(timings=JSONB)
+
+
+_ANSWERED = text("""
+INSERT INTO answered (node, epoch, version, at) SELECT * FROM unnest(
+    CAST(:node AS text[]), CAST(:epoch AS bigint[]), CAST(:version AS bigint[]), CAST(:at AS timestamptz[]))
+""")
 
 
 async def store_reports(conn: AsyncConnection, batch: Sequence[NewReport]) -> None:
@@ -127,7 +135,11 @@ async def store_reports(conn: AsyncConnection, batch: Sequence[NewReport]) -> No
 
     The listeners of `verge_reports` hear the batch's `seq` after the commit.
     """
-    rows = [_to_row(new) for new in _latest(batch)]
+    latest = _latest(batch)
+    rows = [_to_row(new) for new in latest]
+    telling = [row for new, row in zip(latest, rows, strict=True) if new.telling]
+    if telling:
+        await tell_of_reports(conn, telling)
     if rows:
         await conn.execute(_STORE, {column: [row[column] for row in rows] for column in rows[0]})
 
@@ -151,13 +163,11 @@ async def forget_reports(conn: AsyncConnection, nodes: Sequence[str]) -> None:
     await conn.execute(_FORGET, {"nodes": list(nodes)})
 
 
-async def applied_for(conn: AsyncConnection, head: Head, nodes: Sequence[str]) -> list[Applied]:
-    """For each of these nodes that has: when it first applied a view at or past this revision of this epoch."""
-    asked = {"nodes": list(nodes), "epoch": head.epoch, "revision": head.revision}
-    return [
-        Applied(row.node, row.epoch, row.version, row.at, row.timings)
-        for row in await conn.execute(_APPLIED_FOR, asked)
-    ]
+async def store_answers(conn: AsyncConnection, answers: Sequence[Answered]) -> None:
+    """Append which versions nodes were told."""
+    if answers:
+        columns = {name: [getattr(one, name) for one in answers] for name in ("node", "epoch", "version", "at")}
+        await conn.execute(_ANSWERED, columns)
 
 
 def _latest(batch: Sequence[NewReport]) -> list[NewReport]:
@@ -181,16 +191,18 @@ def _older(report: Report, than: Report) -> bool:
 
 def _to_row(new: NewReport) -> dict[str, Any]:
     report = new.report
+    wire = report.to_wire()
     return {
         "node": new.node,
         **_etag_row(report.applied, "epoch", "version", "digest"),
         **_etag_row(report.attempted, "attempted_epoch", "attempted_version", "attempted_digest"),
         "state": report.state,
-        "report": orjson.dumps(report.to_wire()).decode(),
+        "report": orjson.dumps(wire).decode(),
         "sequence": report.sequence,
         "boot_id": report.boot_id,
         "seen_at": new.seen_at,
         "timings": orjson.dumps(report.timings_ms).decode(),
+        "failures": orjson.dumps(wire["failures"]).decode(),
     }
 
 

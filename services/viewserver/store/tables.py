@@ -7,9 +7,13 @@ from sqlalchemy import (
     Boolean,
     CheckConstraint,
     Column,
+    Double,
+    Index,
+    Integer,
     LargeBinary,
     MetaData,
     PrimaryKeyConstraint,
+    Sequence,
     Table,
     Text,
     literal_column,
@@ -135,6 +139,7 @@ reports = Table(
 )
 
 applied = Table(
+    # Written by the version of the code before `enforced`, whose rows a trigger copies there while such replicas still run.
     "applied",
     metadata,
     Column("node", Text, nullable=False),
@@ -150,4 +155,107 @@ settings = Table(
     metadata,
     Column("key", Text, primary_key=True),
     Column("value", JSONB, nullable=False),
+)
+
+# --- what happened: partitioned by time (`records.partitions`), appended to, and dropped when old ---
+
+_BY_TIME = "RANGE (at)"
+
+answered = Table(
+    "answered",
+    metadata,
+    # A node was told a version of its view: when the answer was written.
+    Column("node", Text, nullable=False),
+    Column("epoch", BigInteger, nullable=False),
+    Column("version", BigInteger, nullable=False),
+    Column("at", _TIME, nullable=False),
+    Index(None, "node", "at"),
+    postgresql_partition_by=_BY_TIME,
+)
+
+enforced = Table(
+    "enforced",
+    metadata,
+    # A node told something new of what it enforces: another version, another failure, a rejection, or first timings.
+    Column("node", Text, nullable=False),
+    Column("epoch", BigInteger),
+    Column("version", BigInteger),
+    Column("at", _TIME, nullable=False),
+    Column("state", Text, nullable=False),
+    Column("attempted_epoch", BigInteger),
+    Column("attempted", BigInteger),
+    Column("failures", JSONB, nullable=False),
+    Column("timings", JSONB, nullable=False),
+    Index(None, "node", "at"),
+    Index("ix_enforced_rejected", "attempted", postgresql_where=text("state = 'rejected'")),
+    postgresql_partition_by=_BY_TIME,
+)
+
+summaries = Table(
+    "summaries",
+    metadata,
+    # Of one change: what stays when the detail goes. The values behind the percentiles are kept while a node is missing.
+    Column("revision", BigInteger, nullable=False),
+    Column("epoch", BigInteger, nullable=False),
+    Column("at", _TIME, nullable=False),
+    Column("actor", Text, nullable=False),
+    Column("caused_by", BigInteger),
+    Column("operations", Integer, nullable=False),
+    Column("objects", ARRAY(Text), nullable=False),
+    Column("affected", Integer, nullable=False),
+    Column("missing", ARRAY(Text), nullable=False),
+    Column("applied_ms", ARRAY(Double), nullable=False),
+    Column("told_ms", ARRAY(Double), nullable=False),
+    Column("stages_ms", JSONB, nullable=False),
+    Column("marks", JSONB, nullable=False),
+    Column("exceptions", ARRAY(Text), nullable=False),
+    Column("rejections", Integer, nullable=False),
+    Column("updated_at", _TIME, nullable=False),
+    PrimaryKeyConstraint("revision", "epoch", "at"),
+    Index("ix_summaries_open", "revision", postgresql_where=text("missing <> '{}'")),
+    postgresql_partition_by=_BY_TIME,
+)
+
+samples = Table(
+    "samples",
+    metadata,
+    # The whole cloud's lag at a moment, by whichever replica was first to say.
+    Column("at", _TIME, nullable=False),
+    Column("epoch", BigInteger, nullable=False),
+    Column("revision", BigInteger, nullable=False),
+    Column("nodes", Integer, nullable=False),
+    Column("behind", Integer, nullable=False),
+    Column("silent", Integer, nullable=False),
+    Column("rejected", Integer, nullable=False),
+    Column("degraded", Integer, nullable=False),
+    Column("converged", Integer, nullable=False),
+    Column("lag_s", Double, nullable=False),
+    PrimaryKeyConstraint("at"),
+    postgresql_partition_by=_BY_TIME,
+)
+
+happening_ids = Sequence("happening_ids", metadata=metadata)
+
+happenings = Table(
+    "happenings",
+    metadata,
+    Column("id", BigInteger, nullable=False, server_default=happening_ids.next_value()),
+    Column("at", _TIME, nullable=False),
+    Column("kind", Text, nullable=False),
+    Column("node", Text),
+    Column("what", Text, nullable=False),
+    Column("culprit", Text),
+    Column("revision", BigInteger),
+    Column("more", JSONB, nullable=False),
+    Index(None, "id"),
+    Index(None, "node", "id"),
+    postgresql_partition_by=_BY_TIME,
+)
+
+silences = Table(
+    "silences",
+    metadata,
+    # Nodes whose silence was told, and whose return was not yet.
+    Column("node", Text, primary_key=True),
+    Column("since", _TIME, nullable=False),
 )

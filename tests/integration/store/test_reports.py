@@ -2,8 +2,9 @@ from datetime import UTC, datetime, timedelta
 
 from verge.contract.etag import ETag
 from verge.contract.report import Report
-from viewserver.store.head import Head
-from viewserver.store.reports import NewReport, applied_for, load_reports, reports_since, store_reports
+from viewserver.model.change import Change
+from viewserver.store.records.detail import change_on_nodes
+from viewserver.store.reports import NewReport, load_reports, reports_since, store_reports
 
 T0 = datetime(2026, 1, 1, tzinfo=UTC)
 
@@ -30,8 +31,9 @@ async def loaded(database):
 async def first_applied(database, revision, nodes, epoch=1):
     async with database.snapshot() as conn:
         return {
-            one.node: (one.version, (one.at - T0).seconds)
-            for one in await applied_for(conn, Head(epoch, revision), nodes)
+            one.node: (one.applied_version, (one.applied_at - T0).seconds)
+            for one in await change_on_nodes(conn, Change(revision, epoch, T0, "clc", (), tuple(nodes)))
+            if one.applied_at is not None
         }
 
 
