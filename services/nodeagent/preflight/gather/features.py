@@ -58,6 +58,21 @@ FEATURES: Final = {
         chain=_NAT.format("prerouting", -100),
         before="add map ip verge_trial m { type ipv4_addr : ipv4_addr; }",
     ),
+    "limits by port": _rule(
+        "bridge",
+        "update @s { iifname limit rate over 50/second burst 100 packets } drop",
+        before="add set bridge verge_trial s { type ifname; size 65535; flags dynamic,timeout; timeout 60s; }",
+    ),
+    "limits by address": _rule(
+        "ip",
+        "update @s { ip saddr limit rate over 50/second burst 100 packets } drop",
+        before="add set ip verge_trial s { type ipv4_addr; size 65535; flags dynamic,timeout; timeout 60s; }",
+    ),
+    "counted flows": _rule(
+        "ip",
+        "add @s { ip saddr ct count over 4096 } drop",
+        before="add set ip verge_trial s { type ipv4_addr; size 65535; flags dynamic; }",
+    ),
     "source NAT": _rule("ip", "snat to 192.0.2.1", chain=_NAT.format("postrouting", 100)),
 }
 

@@ -23,7 +23,7 @@ def kernel(host: HostFacts, view: View | None) -> Kernel:
         capable=capable(),
         library=_loadable(),
         settings={
-            name: Setting(value, os.access(_SYSCTLS / name, os.W_OK))
+            name: Setting(value, os.access(_SYSCTLS / name, os.W_OK, effective_ids=True))
             for name in wanted
             if (value := _read(name)) is not None
         },
