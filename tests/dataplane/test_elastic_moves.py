@@ -55,17 +55,18 @@ class Counter:
 
 
 class Flood(threading.Thread):
-    """SYNs without end to an address, each from another port, as frames of the router's."""
+    """SYNs without end to an address by one node, each from another port, as frames of the router's."""
 
-    def __init__(self, at: Place, address: str, port: int) -> None:
+    def __init__(self, at: Place, address: str, port: int, node: Host | None = None) -> None:
         super().__init__()
         self._at, self._address, self._port = at, address, port
+        self._node = node or at.node
         self._ended = threading.Event()
         self.sent = 0
 
     def run(self) -> None:
         router, link = self._at.lab["router"], self._at.public_segment
-        source, mac = router.mac(link), self._at.node.mac(self._at.public_interface)
+        source, mac = router.mac(link), self._node.mac(self._at.public_interface)
         with router.socket(socket.AF_PACKET, socket.SOCK_RAW, 0) as raw:
             raw.bind((link, 0))
             while not self._ended.wait(0.0005):
