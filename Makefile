@@ -4,7 +4,7 @@ LAB := $(PY) -m lab.enter --
 PYTEST := $(PY) -m pytest -q
 ARGS ?=
 
-.PHONY: help setup demo test check style types imports unit property integration dataplane soak browser bench-loop bench-elastic-ip bench-migration bench-node openapi clean
+.PHONY: help setup check-alerts demo test check style types imports unit property integration dataplane soak browser bench-loop bench-elastic-ip bench-migration bench-node openapi clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -50,6 +50,11 @@ browser: ## the dashboard, in a real Chromium
 
 demo-once: setup
 	@$(PY) -m demo --once
+
+check-alerts: ## Prometheus checks the alerts, and tries them on made-up series
+	@./setup.sh monitoring
+	@promtool check rules deploy/prometheus/verge.rules.yml
+	@promtool test rules deploy/prometheus/verge.rules.test.yml
 
 bench-elastic-ip: setup ## an elastic IP moves: POST to the first answered ping
 	@$(LAB) $(PY) -m bench.elastic_ip $(ARGS)

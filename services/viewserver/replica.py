@@ -23,6 +23,7 @@ from viewserver.compile.difference import difference
 from viewserver.compile.held import Held
 from viewserver.model.change import Change
 from viewserver.model.convergence import Facts, Pending, Told, touched_objects
+from viewserver.observed import Observed
 from viewserver.settings import Settings
 from viewserver.spread import Spreads
 from viewserver.standings import Standings
@@ -85,6 +86,7 @@ class Replica:
         )
         self.spreads = Spreads(self.convergence_seconds.observe)
         """How the last changes spread, for the change log."""
+        self.observed = Observed()
         self.advances = Advances()
         self.caused: dict[int, list[int]] = defaultdict(list)
         """By change: those of the recent ones that complete it."""
@@ -135,7 +137,7 @@ class Replica:
     def _renew(self, change: Change) -> None:
         """The nodes whose standing the change may touch: those it affects, those it speaks of, and those that gain or lose
         an instance."""
-        nodes, waiting = set(change.affected), set()
+        nodes, waiting, lifted = set(change.affected), set(), set()
         for item in change.operations:
             if item.kind == "node":
                 nodes.add(item.id)
@@ -146,9 +148,12 @@ class Replica:
                     nodes.add(value["node"])
                 elif item.kind == "withdrawal" and value:
                     waiting.add(value.get("fence"))
+            if item.kind == "withdrawal" and item.before and item.after is None:
+                lifted.add(item.before.get("fence"))
         unseen = len(self.standings.unseen)
         self.standings.renew(nodes)
         self.advances.news(waiting - {None})
+        self.observed.lifted((self.recent[one].at for one in lifted if one in self.recent), change.at)
         if len(self.standings.unseen) != unseen:
             self.advances.news_of_nodes()
 
@@ -157,6 +162,7 @@ class Replica:
     ) -> None:
         """What was taken in so far is history: what comes from here on is counted as news."""
         self.changes_taken_in = 0
+        self.observed = Observed()
         self.spreads.recall(applications, affected)
 
     def missed(self, older: Iterable[tuple[str, int, datetime]]) -> None:

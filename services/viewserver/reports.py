@@ -84,11 +84,13 @@ class Reports:
         if self._told.get(node, (0, 0)) >= told:
             return
         self._told[node] = told
+        now, change = self.replica.clock.now(), self.replica.recent.get(etag.version)
+        self.replica.observed.answered(node, etag.version, change.at if change is not None else None, now)
         if not self._answered:
             asyncio.get_running_loop().call_later(ANSWERS_WAIT_S, self._work.set)
         elif len(self._answered) >= MOST_WAITING:
             return  # Postgres has been away for long: what is not known is left out, and nodes go on being told
-        self._answered.append(Answered(node, *told, self.replica.clock.now()))
+        self._answered.append(Answered(node, *told, now))
 
     async def run(self) -> None:
         """Write batches, for as long as the server lives. What cannot be stored is kept and tried again."""
@@ -128,6 +130,8 @@ class Reports:
                 continue
             failing = False
             self.stored.update(new.report.state for new, _ in batch)
+            for new, _ in batch:
+                self.replica.observed.reported(new.node, new.report, new.seen_at)
             advanced = [self.replica.hear(new.node, _told(new)) for new, _ in batch if self._current(new)]
             for _, future in batch:
                 if future is not None and not future.done():

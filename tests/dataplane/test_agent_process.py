@@ -298,7 +298,7 @@ async def test_what_instances_send_is_served_and_outlives_the_agent(node, vms):
             assert one["traffic"]["inside"]["out"] == {"packets": 0, "bytes": 0}
             assert (await node.get("/v1/instances/i-00000001")) == one
             assert (
-                'verge_instance_bytes_total{direction="out",instance="i-00000001",scope="outside"} 100.0'
+                'verge_instance_bytes_total{direction="out",instance_id="i-00000001",scope="outside"} 100.0'
                 in await node.text("/metrics")
             )
             assert await node.end(signal.SIGKILL) == -signal.SIGKILL

@@ -109,7 +109,7 @@ class _Collected(Collector):
         yield CounterMetricFamily("verge_agent_reports_failed", "Attempts that it did not take.", reporting.failed)
 
     def _traffic(self) -> Iterator[Metric]:
-        labels = ["instance", "direction", "scope"]
+        labels = ["instance_id", "direction", "scope"]
         packets = CounterMetricFamily("verge_instance_packets", "IP packets that passed.", labels=labels)
         sizes = CounterMetricFamily("verge_instance_bytes", "Bytes of IP packets that passed.", labels=labels)
         for instance, counts in sorted(self.traffic.items()):

@@ -54,6 +54,7 @@ class _Collected(Collector):
         yield from self._traffic()
         yield from self.server.updates.commit_seconds.collect()
         yield from self.server.replica.convergence_seconds.collect()
+        yield from self.server.replica.observed.collect()
 
     def _network(self) -> Iterator[Metric]:
         replica = self.server.replica

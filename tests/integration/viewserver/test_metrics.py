@@ -67,3 +67,23 @@ async def test_waits_are_counted_while_they_last(cloud):
     await cloud.update(changed("sg-web", ingress=[]))
     await poll
     assert (await scrape(cloud))["verge_waits_open", "view"] == 0
+
+
+async def test_stages_repairs_and_fences_are_counted(cloud):
+    await cloud.apply("nc-1", "nc-2", "nc-3")
+    answer = await cloud.update(changed("sg-web", ingress=[]))
+    [node, *_] = answer["affected"]
+    etag = str(cloud.replica.held.etag(node))
+    drift = {"at": "2026-01-01T00:00:00Z", "what": "table ip verge", "culprit": "nft (7)", "repaired_ms": 12.5}
+    before = await scrape(cloud)
+    await cloud.view(node)
+    await cloud.report(node, etag, timings_ms={"plan": 1.5, "apply": 250}, drift=[drift], sessions_cut=3)
+    after = await scrape(cloud)
+
+    def more(*key):
+        return after[key] - before[key]
+
+    assert more("verge_stage_seconds_count", "apply") == more("verge_stage_seconds_count", "plan") == 1
+    assert more("verge_stage_seconds_sum", "apply") == 0.25
+    assert more("verge_stage_seconds_count", "reported") == more("verge_stage_seconds_count", "told") == 1
+    assert (more("verge_drift_repaired_total"), more("verge_sessions_cut_total")) == (1, 3)
