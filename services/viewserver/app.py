@@ -20,6 +20,7 @@ from viewserver.api import (
     events,
     explain,
     fences,
+    history,
     imports,
     metrics,
     nodes,
@@ -37,6 +38,7 @@ from viewserver.credentials import Credentials
 from viewserver.events import Events
 from viewserver.fences import Fences
 from viewserver.follow import Follower
+from viewserver.history import History
 from viewserver.recorder import Recorder
 from viewserver.reports import Reports
 from viewserver.settings import Settings
@@ -72,10 +74,11 @@ def create_routes() -> FastAPI:
         redoc_url=None,
     )
     problems.install(app)
-    for module in (
+    routers = (
         fences,
         tokens,
         readiness,
+        history,
         reading,
         explain,
         changelog,
@@ -86,7 +89,8 @@ def create_routes() -> FastAPI:
         nodes,
         imports,
         updates,
-    ):
+    )
+    for module in routers:
         app.include_router(module.router)
 
     @app.get("/healthz", tags=["service"], summary="Alive")
@@ -171,7 +175,8 @@ async def running(settings: Settings) -> AsyncIterator[Application]:
         routes = create_routes()
         updates_ = Updates(database, follower)
         events_ = Events(follower.replica)
-        routes.state.server = Server(settings, database, credentials, follower, updates_, reports, events_)
+        history_ = History(database)
+        routes.state.server = Server(settings, database, credentials, follower, updates_, reports, events_, history_)
         _settle_collector()
         tasks = [
             asyncio.create_task(follower.run(credentials.reload), name="follow"),

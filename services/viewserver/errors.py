@@ -3,6 +3,7 @@
 RequestError
 ├── Malformed        the body is not what it should be: every fault, with its place
 ├── InUse            well-formed, but it takes away what others need
+├── TooWide          it reaches further than it was told that it may
 ├── HeadMoved        If-Match names another revision than the head
 ├── KeyReused        the idempotency key came with another body before
 ├── UnknownObject    there is no such thing (any more)
@@ -31,6 +32,10 @@ class InUse(Malformed):
 
 
 class HeadMoved(RequestError):
+    pass
+
+
+class TooWide(RequestError):
     pass
 
 

@@ -20,10 +20,13 @@ from prometheus_client import Histogram
 from viewserver.compile.derived import Derived
 from viewserver.compile.difference import difference
 from viewserver.compile.placement import touched_nodes
-from viewserver.errors import HeadMoved, InUse, KeyReused, Malformed, NotReady
+from viewserver.errors import HeadMoved, InUse, KeyReused, Malformed, NotReady, TooWide
 from viewserver.follow import Follower
 from viewserver.model import fences
+from viewserver.model.between import edited
+from viewserver.model.blast import NO_LIMITS, Limits, Reach
 from viewserver.model.change import NewChange, Recorded
+from viewserver.model.ingress import losses
 from viewserver.model.network import Network
 from viewserver.model.objects import Key
 from viewserver.model.updates import Parsed, Refused, apply
@@ -61,6 +64,7 @@ class Request:
     if_match: int | None = None
     caused_by: int | None = None
     """The change that this one completes."""
+    limits: Limits = NO_LIMITS
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,7 +115,7 @@ class Updates:
         """Writers of this replica queue here, not in Postgres, where each would hold a connection."""
 
     async def commit(self, request: Request) -> Answer:
-        """Raises Malformed, InUse, HeadMoved, KeyReused; Unavailable when Postgres is; OutcomeUnknown if it vanished
+        """Raises Malformed, InUse, HeadMoved, KeyReused, TooWide; Unavailable when Postgres is; OutcomeUnknown if it vanished
         during the commit."""
         async with self._turn:
             return await self._commit(request)
@@ -134,6 +138,10 @@ class Updates:
                 raise HeadMoved(f"the head is at revision {head.revision}, not {request.if_match}")
             asked = request.operations(base.network)
             outcome = evaluate(base.derived, asked, head.revision + 1, replica.applied)
+            if request.limits != NO_LIMITS:
+                too_wide = request.limits.exceeded(reach(base.derived, outcome))
+                if too_wide:
+                    raise TooWide("; ".join(too_wide))
             change, warnings = None, _warnings(asked)
             answer = Answer(head.revision, head.epoch, changed=False, affected=(), warnings=warnings)
             answer = replace(answer, concerned=outcome.concerned, committed_at=replica.committed_at(head.revision))
@@ -169,7 +177,8 @@ class Updates:
         return replace(answer, commit_ms=took)
 
     def dry_run(self, request: Request) -> dict[str, Any]:
-        """Everything is checked and nothing kept: what `commit` would answer, and each affected node's view difference.
+        """Everything is checked and nothing kept: what `commit` would answer, and how far it reaches. May be called in
+        a thread: what it looks at does not change.
 
         Raises Malformed, InUse, HeadMoved.
         """
@@ -179,6 +188,7 @@ class Updates:
         parsed = request.operations(held.network)
         outcome = evaluate(held.derived, parsed, held.revision + 1, self.follower.replica.applied)
         warnings = _warnings(parsed)
+        found = reach(held.derived, outcome)
         return {
             "revision": held.revision,
             "epoch": held.epoch,
@@ -186,6 +196,9 @@ class Updates:
             "affected_nodes": len(outcome.affected),
             "affected": list(outcome.affected),
             "dry_run": True,
+            **found.to_wire(),
+            "exceeded": request.limits.exceeded(found),
+            "objects": [edited(item).to_wire() for item in outcome.changed],
             "views": {node: difference(held.derived, outcome.derived, node) for node in outcome.affected},
             **({"warnings": list(warnings)} if warnings else {}),
         }
@@ -205,6 +218,14 @@ class Outcome:
     affected: tuple[str, ...]
     concerned: tuple[str, ...] = ()
     """Where nothing changed: the nodes that see the objects named."""
+
+
+def reach(base: Derived, outcome: Outcome) -> Reach:
+    """How far it goes, of how much there is."""
+    before, after = base.network, outcome.derived.network
+    keys: list[Key] = [(item.kind, item.id) for item in outcome.changed]  # type: ignore[misc]
+    placed = sum(len(found) for found in before.at_node.values())
+    return Reach(len(outcome.affected), len(base.digests), placed, losses(before, after, keys))
 
 
 def evaluate(base: Derived, parsed: Parsed | Lift, revision: int, applied: fences.Applied) -> Outcome:

@@ -41,6 +41,13 @@ async def database_url(postgres: EmbeddedPostgres) -> AsyncIterator[str]:
         yield url
 
 
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def module_database_url(postgres: EmbeddedPostgres) -> AsyncIterator[str]:
+    """Likewise, for all tests of a module, which only read what its fixtures wrote."""
+    async for url in _database(postgres, _TEMPLATE):
+        yield url
+
+
 @pytest_asyncio.fixture
 async def database(database_url: str) -> AsyncIterator[Database]:
     async with Database(database_url) as opened:

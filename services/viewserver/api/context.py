@@ -11,6 +11,7 @@ from viewserver.credentials import Caller, Credentials
 from viewserver.errors import Malformed, TooLarge
 from viewserver.events import Events
 from viewserver.follow import Follower
+from viewserver.history import History
 from viewserver.model.faults import Fault
 from viewserver.replica import Replica
 from viewserver.reports import Reports
@@ -30,6 +31,7 @@ class Server:
     updates: Updates
     reports: Reports
     events: Events
+    history: History
 
     @property
     def replica(self) -> Replica:

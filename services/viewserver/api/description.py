@@ -137,6 +137,8 @@ VIEW: dict[str, Any] = {
     "parameters": [
         _parameter("path", "node", "The node's name"),
         _parameter("query", "wait", "Seconds, as Prefer: wait"),
+        _parameter("query", "revision", "The view as it was meant to be at this revision; `cloud` and above"),
+        _parameter("query", "at", "Likewise, at this time (RFC 3339)"),
         _parameter("header", "If-None-Match", "The ETag of the view held"),
         _parameter("header", "A-IM", "`verge-delta`: a delta based on one of these views is welcome (RFC 3229)"),
         _parameter("header", "Prefer", "`wait=30`: hold the request for so many seconds, 60 at most"),

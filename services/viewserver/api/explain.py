@@ -8,7 +8,7 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Query
 
 from viewserver.api.context import CallerOf, Json, Server, ServerOf
-from viewserver.api.reading import network_at
+from viewserver.api.history import network_at
 from viewserver.errors import Malformed
 from viewserver.explain.enforced import Enforced, Seen, enforced, withdrawals
 from viewserver.explain.question import Question, Unasked, read_message

@@ -26,6 +26,8 @@ Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 
 PATH = re.compile(r"/v1/nodes/([^/]+)/view")
+_PAST = re.compile(rb"(?:^|&)(?:revision|at)=")
+"""Asks for a view as it was, which is another route's."""
 CATCH_UP_S = 5.0
 _PREFER_WAIT = re.compile(r"(?:^|[,;\s])wait\s*=\s*\"?(\d+(?:\.\d+)?)")
 
@@ -38,7 +40,7 @@ class ViewRoute:
     def takes(self, scope: Scope) -> str | None:
         """The node whose view this request is for; None if it is for another route."""
         found = PATH.fullmatch(scope["path"])
-        if found is None or scope["method"] not in ("GET", "HEAD") or b"revision=" in scope["query_string"]:
+        if found is None or scope["method"] not in ("GET", "HEAD") or _PAST.search(scope["query_string"]):
             return None
         return unquote(found[1])
 

@@ -11,7 +11,18 @@ from typing import Annotated, Any, Final
 from fastapi import APIRouter, Query, Request
 
 from viewserver.api.context import CallerOf, Json, Server, ServerOf, parse_json, read_body
-from viewserver.api.writing import DryRun, IdempotencyKey, IfMatch, Timeout, Wait, answer_to, update_of
+from viewserver.api.writing import (
+    DryRun,
+    IdempotencyKey,
+    IfMatch,
+    MaxLoss,
+    MaxNodes,
+    Timeout,
+    Wait,
+    answer_to,
+    limits_of,
+    update_of,
+)
 from viewserver.errors import Malformed, UnknownMedia
 from viewserver.eucalyptus import gni
 from viewserver.eucalyptus.broadcast import broadcast
@@ -20,7 +31,7 @@ from viewserver.eucalyptus.text import read_json, read_yaml
 from viewserver.eucalyptus.xml_text import read_xml
 from viewserver.model.network import Network
 from viewserver.model.updates import Parsed
-from viewserver.model.whole import replacement
+from viewserver.model.whole import part, replacement
 from viewserver.update import Request as Update
 
 router = APIRouter(tags=["writing"])
@@ -59,6 +70,22 @@ _MODEL: Final[dict[str, Any]] = {
     },
 }
 
+_PART: Final[dict[str, Any]] = {
+    "type": "object",
+    "additionalProperties": False,
+    "properties": {
+        **_MODEL["properties"],
+        **{
+            section: {
+                "type": "object",
+                "additionalProperties": {"anyOf": [{"$ref": f"#/components/schemas/{name}"}, {"type": "null"}]},
+            }
+            for section, name in _SECTIONS.items()
+        },
+    },
+}
+
+PrunePart = Annotated[bool, Query(description="Delete the objects that a section in the document does not name.")]
 Prune = Annotated[
     bool, Query(description="Delete what a Eucalyptus document does not name and which would stay otherwise.")
 ]
@@ -133,6 +160,49 @@ async def put_model(
     said = _said(prune=prune, force=force)
     update = update_of(caller, request, body + said, operations, idempotency_key, if_match)
     return await _answer(server, update, dry_run, wait, patience)
+
+
+@router.patch(
+    "/v1/model",
+    summary="A part of the network, by difference",
+    openapi_extra={
+        "requestBody": {"required": True, "content": {"application/json": {"schema": _PART}}},
+    },
+)
+async def patch_model(
+    request: Request,
+    server: ServerOf,
+    caller: CallerOf,
+    idempotency_key: IdempotencyKey = None,
+    if_match: IfMatch = None,
+    dry_run: DryRun = False,
+    wait: Wait = None,
+    patience: Timeout = 30.0,
+    prune: PrunePart = False,
+    force: Force = False,
+    max_nodes: MaxNodes = None,
+    max_loss: MaxLoss = None,
+) -> Json:
+    """Sections of what `GET /v1/model` answers, with some of their objects. An object that is named is put as it stands here,
+    with defaults for what is left out of it; null deletes it; what is not named stays, unless pruned. The same document again
+    changes nothing."""
+    caller.may("cloud")
+    body = await read_body(request, server.settings.max_body_bytes)
+    _media(request, JSON)
+    limits = limits_of(max_nodes, max_loss)
+    operations = await asyncio.to_thread(_part, body, prune=prune, force=force)
+    update = update_of(
+        caller, request, body + _said(prune=prune, force=force), operations, idempotency_key, if_match, limits
+    )
+    return await _answer(server, update, dry_run, wait, patience)
+
+
+def _part(body: bytes, *, prune: bool, force: bool) -> Operations:
+    parse_json(body)
+    wire, faults = read_json(body)
+    if faults:
+        raise Malformed(tuple(faults))
+    return lambda network: part(wire, network, prune=prune, force=force)
 
 
 def _whole(body: bytes, *, prune: bool, force: bool) -> Operations:  # noqa: ARG001 - it deletes what is missing anyway

@@ -20,6 +20,7 @@ log = logging.getLogger(__name__)
 STATUS: dict[type[Exception], int] = {
     errors.InUse: 409,
     errors.Malformed: 422,
+    errors.TooWide: 409,
     errors.HeadMoved: 412,
     errors.KeyReused: 422,
     errors.UnknownObject: 404,

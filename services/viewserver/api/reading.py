@@ -1,49 +1,15 @@
-"""Reading the network: the model, now or as it was, and the nodes."""
+"""Reading the nodes: what each was told, has applied, and said last. `api.history` reads the network itself."""
 
-from typing import Annotated, Any
+from typing import Any
 
-from fastapi import APIRouter, Query
+from fastapi import APIRouter
 
 from viewserver.api.context import CallerOf, Json, Server, ServerOf
 from viewserver.errors import UnknownObject
 from viewserver.model.convergence import Facts, standing
-from viewserver.model.network import Network
-from viewserver.model.updates import rewind
-from viewserver.store.changes import changes_since
 from viewserver.store.reports import read_report
 
 router = APIRouter(tags=["reading"])
-
-
-@router.get("/v1/model", summary="The whole network, now or as it was")
-async def get_model(
-    server: ServerOf, caller: CallerOf, revision: Annotated[int | None, Query(ge=0, lt=2**63)] = None
-) -> Json:
-    """`{"revision", "network", "zones", "nodes", "groups", "instances", "elastic_ips"}`, every object in its normal form."""
-    caller.may("cloud")
-    held = server.replica.held
-    network, at = await network_at(server, revision)
-    return Json(
-        {"revision": at, **network.to_wire()},
-        headers={"etag": f'"{at}"', "verge-revision": f"{held.epoch}.{at}", **server.replica.stale_header()},
-    )
-
-
-async def network_at(server: Server, revision: int | None) -> tuple[Network, int]:
-    """The network at a revision whose records are kept, and that revision; None is the head. Raises UnknownObject,
-    HistoryPruned."""
-    held = server.replica.held
-    if revision is None or revision == held.revision:
-        return held.network, held.revision
-    if revision > held.revision:
-        raise UnknownObject(f"revision {revision} does not exist; the head is {held.revision}")
-    network = held.network
-    async with server.database.begin() as conn:
-        changes = await changes_since(conn, revision, limit=held.revision - revision)
-    for change in reversed(changes):
-        if change.revision <= held.revision:
-            network = rewind(network, change.operations)
-    return network, revision
 
 
 @router.get("/v1/nodes", summary="Every node: its state, what it has applied, how far it is behind")

@@ -5,7 +5,18 @@ from typing import Any
 from fastapi import APIRouter, Request
 
 from viewserver.api.context import CallerOf, Json, ServerOf, parse_json, read_body
-from viewserver.api.writing import DryRun, IdempotencyKey, IfMatch, Timeout, Wait, answer_to, update_of
+from viewserver.api.writing import (
+    DryRun,
+    IdempotencyKey,
+    IfMatch,
+    MaxLoss,
+    MaxNodes,
+    Timeout,
+    Wait,
+    answer_to,
+    limits_of,
+    update_of,
+)
 from viewserver.errors import Malformed, TooLarge, UnknownObject
 from viewserver.model.faults import Fault
 from viewserver.model.network import Network
@@ -33,6 +44,8 @@ async def post_update(
     dry_run: DryRun = False,
     wait: Wait = None,
     patience: Timeout = 30.0,
+    max_nodes: MaxNodes = None,
+    max_loss: MaxLoss = None,
 ) -> Json:
     """Every operation is checked on the network as it would be after all of them; one fault refuses the whole, and the
     answer names every fault. An update that changes nothing makes no revision."""
@@ -40,7 +53,8 @@ async def post_update(
     body = await read_body(request, server.settings.max_body_bytes)
     wire = parse_json(body)
     parsed = _parse_update(wire, server.settings.max_operations)
-    update = update_of(caller, request, body, lambda _: parsed, idempotency_key, if_match)
+    limits = limits_of(max_nodes, max_loss)
+    update = update_of(caller, request, body, lambda _: parsed, idempotency_key, if_match, limits)
     return await answer_to(server, update, dry_run, wait, patience)
 
 

@@ -25,9 +25,7 @@ def replacement(wire: Any, network: Network, *, force: bool) -> Parsed:
     """The update that makes `network` what the document says. Never raises; `force` allows many instances to go."""
     if not isinstance(wire, dict):
         return Parsed((), (Fault((), "must be an object as GET /v1/model answers it"),), frozenset(), frozenset())
-    draft = Draft()
-    for name in sorted(wire.keys() - SECTIONS.keys() - {"revision"}):
-        draft.fault((name,), f"is not a section: {', '.join(SECTIONS)}")
+    draft = _drafted(wire)
     readable = set()
     for section, kind in SECTIONS.items():
         if section not in wire:
@@ -41,10 +39,41 @@ def replacement(wire: Any, network: Network, *, force: bool) -> Parsed:
     return draft.parsed(silent_deletions=True)
 
 
+def part(wire: Any, network: Network, *, prune: bool, force: bool) -> Parsed:
+    """The update that makes what the document names what it says, and leaves the rest: the same sections, any of them, and in
+    them any of the objects. Null deletes one. With `prune`, the objects that a section does not name are deleted too. Never
+    raises; `force` allows many instances to go."""
+    if not isinstance(wire, dict):
+        return Parsed((), (Fault((), "must be an object: sections of objects by id"),), frozenset(), frozenset())
+    draft = _drafted(wire)
+    readable = set()
+    for section, kind in SECTIONS.items():
+        if section not in wire:
+            continue
+        if kind == "network" and wire[section] is None:
+            draft.delete(kind, THE_NETWORK, Place((section,), ours=True))
+        elif _read(draft, section, kind, wire[section], null_deletes=True):
+            readable.add(kind)
+    if prune:
+        for section, kind in SECTIONS.items():
+            if kind in readable and kind != "network":
+                draft.delete_missing(network, (kind,), Place((section,)))
+    if not force:
+        draft.guard_instances(network, ("instances",))
+    return draft.parsed()
+
+
+def _drafted(wire: dict[str, Any]) -> Draft:
+    draft = Draft()
+    for name in sorted(wire.keys() - SECTIONS.keys() - {"revision"}):
+        draft.fault((name,), f"is not a section: {', '.join(SECTIONS)}")
+    return draft
+
+
 _MISSING = "is missing; {} says that there are none"
 
 
-def _read(draft: Draft, section: str, kind: Kind, found: Any) -> bool:
+def _read(draft: Draft, section: str, kind: Kind, found: Any, *, null_deletes: bool = False) -> bool:
     if kind == "network":
         if found is not None:
             draft.put(kind, THE_NETWORK, found, Place((section,), ours=True))
@@ -53,5 +82,9 @@ def _read(draft: Draft, section: str, kind: Kind, found: Any) -> bool:
         draft.fault((section,), "must be an object: id to value")
         return False
     for key, value in found.items():
-        draft.put(kind, key, value, Place((section, key), ours=True))
+        place = Place((section, key), ours=True)
+        if value is None and null_deletes:
+            draft.delete(kind, key, place)
+        else:
+            draft.put(kind, key, value, place)
     return True
