@@ -5,7 +5,8 @@ a few times a second at most, and rests sixty times as long as a look has cost, 
 whatever the size of the cloud. What happened between two looks is told together; revisions are each told.
 
     hello        {"epoch", "revision", "at"}          first, and whenever history was rewound: forget what you know
-    nodes        {"set": [node, …], "gone": [name, …]}   all of them after hello, then those that changed
+    nodes        {"set": [node, …], "gone": [name, …]}   all of them after hello, then those that changed;
+                                                      in several events where they are many, and then `convergence`
     revision     {"revision", "epoch", "at", "actor", "objects", "operations", "affected", "nodes", "caused_by"}
     progress     {"revision", "affected", "applied", "ms": {"p50", "p90", "p99", "max"}, "exceptions": [name, …]}
     happening    {"id", "at", "kind", "node", "what", "culprit", "revision", "more"}   as GET /v1/happenings has them
@@ -32,6 +33,8 @@ REST: Final = 60
 LOOK_EVERY_S: Final = 1.0
 """Silence comes by itself: no report tells of it."""
 CHUNK: Final = 200
+MOST_NODES: Final = 500
+"""In one event."""
 NAMES: Final = 12
 LAGGARDS: Final = 20
 NEWCOMER: Final = "events: newcomer"
@@ -240,7 +243,12 @@ def _revision(recent: Recent) -> bytes:
 
 
 def _nodes(changed: Iterable[dict[str, Any]], gone: list[str]) -> bytes:
-    return _event("nodes", {"set": list(changed), "gone": gone})
+    """In several events where they are many: whoever hears them draws in between."""
+    each = iter(changed)
+    told = [_event("nodes", {"set": list(islice(each, MOST_NODES)), "gone": gone})]
+    while more := list(islice(each, MOST_NODES)):
+        told.append(_event("nodes", {"set": more, "gone": []}))
+    return b"".join(told)
 
 
 def _event(name: str, body: Mapping[str, Any]) -> bytes:

@@ -8,6 +8,8 @@ from selenium.webdriver.common.by import By
 from selenium.webdriver.support.ui import WebDriverWait
 
 PATIENCE_S = 20
+OPTIONAL = ("/v1/lag?", "/v1/happenings?", "/history?")
+"""What the page does without where it is not found."""
 SHOTS = os.environ.get("VERGE_SCREENSHOTS")
 """A directory for screenshots, to be looked at."""
 
@@ -87,7 +89,8 @@ class Page:
 
     def complaints(self):
         """What the browser logged as errors: a broken script, or a violated Content-Security-Policy."""
-        return [entry["message"] for entry in self.driver.get_log("browser") if entry["level"] == "SEVERE"]
+        said = [entry["message"] for entry in self.driver.get_log("browser") if entry["level"] == "SEVERE"]
+        return [one for one in said if not ("(Not Found)" in one and any(path in one for path in OPTIONAL))]
 
     def shoot(self, name):
         if SHOTS:

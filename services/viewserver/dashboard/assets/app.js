@@ -1,56 +1,64 @@
-// The page: who is signed in, what is known of the cloud, and drawing it.
+// The page: who is signed in, what the server tells, and when to draw it.
 
-import { by, el, grow, keyed } from "./dom.js";
-import { age, collator, duration, percent, plural, some, STATES } from "./format.js";
+import { by, grow } from "./dom.js";
+import { age } from "./format.js";
 import { Feed, get } from "./feed.js";
-import { drawAttention, drawLegend, drawNodes, lag } from "./nodes.js";
-import { drawChanges, listed, merge } from "./changes.js";
-import { closeDetail, openDetail, touched } from "./details.js";
+import { askForToken, keep, kept, onSignIn, show } from "./signin.js";
+import { Cloud } from "./cloud.js";
+import { drawHeadline, lagNow } from "./headline.js";
+import { drawAttention, drawFences } from "./attention.js";
+import { Nodes } from "./nodes.js";
+import { drawZones } from "./zones.js";
+import { drawChanges } from "./changes.js";
+import { Happenings } from "./happenings.js";
+import { LastHour, repaint } from "./charts.js";
+import { closeDetail, openDetail, touched } from "./details/dialog.js";
+import { onTheme } from "./theme.js";
 
-const KEY = "verge-token"; // in sessionStorage: this tab's, gone when it is closed
 const PAGE = 30;
+const KEPT_HAPPENINGS = 200;
+const REST = 4; // after a drawing, that many times what it took: the page stays usable whatever the size of the cloud
+const SUMMARIES_MS = 5000;
 
 let token = null;
 let feed = null;
 let offset = 0; // the server's clock less this one's
 let heardAt = 0;
 let state = "loading"; // "live", "away"
-let cloud = empty();
-let drawing = false;
-let spokenAt = 0;
+let cloud = new Cloud();
+let most = PAGE;
+let pending = null;
+let restUntil = 0;
+let summariesAt = 0;
 
-function empty() {
-  return { epoch: null, nodes: new Map(), changes: new Map(), summary: null, most: PAGE, older: false };
-}
+const open = (kind, key) => openDetail(kind, key, token);
+const openNode = (name) => open("node", name);
+const nodes = new Nodes(openNode, () => draw(true));
+const happenings = new Happenings(open, () => draw(true));
+const hour = new LastHour();
 
 const serverNow = () => Date.now() + offset;
 
 // --- signing in ---
 
-function show(signedIn) {
-  by("sign-in").hidden = signedIn;
-  by("cloud").hidden = !signedIn;
-  by("sign-out").hidden = !signedIn;
-  by("link").hidden = !signedIn;
-}
-
 function connect(candidate) {
+  feed?.stop();
   token = candidate;
   feed = new Feed(candidate, {
     open() {
-      sessionStorage.setItem(KEY, candidate);
+      keep(candidate);
       state = "live";
       heardAt = Date.now();
       show(true);
-      draw();
+      draw(true);
     },
     away() {
-      if (by("cloud").hidden && !sessionStorage.getItem(KEY)) {
+      if (by("cloud").hidden && !kept()) {
         by("token-fault").textContent = "The view server does not answer. Trying again…";
       } else {
         state = "away";
         show(true);
-        draw();
+        draw(true);
       }
     },
     refused: (words) => signOut(`This token was refused: ${words}`),
@@ -62,46 +70,52 @@ function connect(candidate) {
 function signOut(why) {
   feed?.stop();
   feed = token = null;
-  sessionStorage.removeItem(KEY);
   closeDetail();
-  cloud = empty();
   clear();
-  show(false);
-  document.title = "Verge";
-  by("token-fault").textContent = why;
-  by("token").value = "";
-  by("token").focus();
+  askForToken(why);
 }
 
 /** Nothing of the cloud stays in the page. */
 function clear() {
-  for (const id of ["nodes", "legend", "figures"]) by(id).replaceChildren();
+  cloud = new Cloud();
+  most = PAGE;
+  nodes.clear();
+  hour.clear();
   for (const body of document.querySelectorAll("tbody")) body.replaceChildren();
-  for (const id of ["headline", "subline", "spoken", "link"]) by(id).textContent = "";
+  for (const list of document.querySelectorAll("#figures, #fences ul, #scale")) list.replaceChildren();
+  for (const id of ["headline", "subline", "spoken", "link", "shown"]) by(id).textContent = "";
 }
 
-by("sign-in").querySelector("form").addEventListener("submit", (event) => {
-  event.preventDefault();
-  by("token-fault").textContent = "";
-  feed?.stop();
-  connect(by("token").value.trim());
-});
+onSignIn(connect);
 by("sign-out").addEventListener("click", () => signOut(""));
 
 // --- what the server tells ---
 
+const HEARD = {
+  hello(body) {
+    beat(body);
+    cloud.hello(body);
+    load();
+    hour.load(token);
+  },
+  nodes(body) {
+    cloud.told(body);
+    for (const { node } of body.set) touched("node", node);
+  },
+  revision: (body) => cloud.revision(body),
+  progress(body) {
+    cloud.progress(body);
+    touched("change", body.revision);
+  },
+  happening: (body) => cloud.happened(body),
+  convergence: (body) => cloud.convergence(body),
+  beat,
+};
+
 function hear(name, body) {
   heardAt = Date.now();
-  ({ hello, nodes, revision, progress, convergence, beat })[name]?.(body);
+  HEARD[name]?.(body);
   draw();
-}
-
-function hello(body) {
-  beat(body);
-  cloud.nodes.clear();
-  if (cloud.epoch !== body.epoch) cloud.changes.clear();
-  cloud.epoch = body.epoch;
-  load();
 }
 
 function beat(body) {
@@ -109,119 +123,68 @@ function beat(body) {
   if (cloud.summary && "stale_s" in body) cloud.summary.stale_s = body.stale_s;
 }
 
-function nodes(body) {
-  for (const node of body.set) {
-    cloud.nodes.set(node.node, node);
-    touched("node", node.node);
-  }
-  for (const name of body.gone) cloud.nodes.delete(name);
+/** What was before this page. */
+async function load() {
+  const asked = cloud;
+  const [updates, happened] = await Promise.allSettled([
+    get(token, `v1/updates?limit=${PAGE}`), get(token, `v1/happenings?limit=${KEPT_HAPPENINGS}`)]);
+  // a failure: the server went away, and hello comes again
+  if (updates.status === "fulfilled") asked.listedChanges(updates.value);
+  if (happened.status === "fulfilled") for (const one of happened.value.happenings) asked.happened(one);
+  draw();
 }
 
-function revision(body) {
-  cloud.changes.set(body.revision, merge(cloud.changes.get(body.revision), body));
+async function loadOlder() {
+  most += PAGE;
+  cloud.listedChanges(await get(token, `v1/updates?limit=${PAGE}&before=${Math.min(...cloud.changes.keys())}`));
+  draw(true);
 }
 
-function progress({ revision: number, ...summary }) {
-  const change = cloud.changes.get(number);
-  if (change) cloud.changes.set(number, { ...change, summary });
-  touched("change", number);
-}
+by("older").addEventListener("click", () => loadOlder().catch(() => {}));
 
-function convergence(body) {
-  cloud.summary = body;
+/** When nodes were told of a change is not told live: it is asked for, now and then, while there are changes without it. */
+function completeSummaries(changes) {
+  const lacking = changes.slice(0, PAGE).some(({ summary }) => summary?.applied && !summary.told_ms?.p50);
+  if (!lacking || state !== "live" || Date.now() - summariesAt < SUMMARIES_MS) return;
+  summariesAt = Date.now();
+  const asked = cloud;
+  get(token, `v1/updates?limit=${PAGE}`).then((page) => { asked.listedChanges(page); draw(); }, () => {});
 }
-
-/** Changes that were before this page; `before`: only older ones. */
-async function load(before = null) {
-  try {
-    const page = await get(token, `v1/updates?limit=${PAGE}${before ? `&before=${before}` : ""}`);
-    for (const row of page.updates) {
-      if (row.epoch === cloud.epoch) cloud.changes.set(row.revision, merge(cloud.changes.get(row.revision), listed(row)));
-    }
-    cloud.older = page.next_before != null;
-    draw();
-  } catch { /* the server went away: hello comes again */ }
-}
-
-by("older").addEventListener("click", () => {
-  cloud.most += PAGE;
-  load(Math.min(...cloud.changes.keys()));
-});
 
 // --- drawing ---
 
-function draw() {
-  if (drawing || by("cloud").hidden) return;
-  drawing = true;
-  requestAnimationFrame(() => {
-    drawing = false;
-    if (!token) return;
-    drawLink();
-    if (cloud.summary) drawCloud();
-  });
+/** Soon; `atOnce`: somebody waits for it. */
+function draw(atOnce = false) {
+  if (by("cloud").hidden || (pending && !atOnce)) return;
+  clearTimeout(pending);
+  pending = setTimeout(() => requestAnimationFrame(drawNow), atOnce ? 0 : Math.max(0, restUntil - performance.now()));
+}
+
+function drawNow() {
+  pending = null;
+  if (!token) return;
+  const began = performance.now();
+  drawLink();
+  if (cloud.summary && !(cloud.coming && !cloud.nodes.size)) drawCloud();
+  const done = performance.now();
+  restUntil = done + REST * (done - began);
 }
 
 function drawCloud() {
   const now = state === "live" ? serverNow() : heardAt + offset;
-  const all = [...cloud.nodes.values()].sort((one, two) => collator.compare(one.node, two.node));
-  const openNode = (name) => openDetail("node", name, token);
-  const worst = drawAttention(all, now, openNode);
-  drawNodes(all, now, openNode);
-  drawLegend(all);
-  const changes = [...cloud.changes.values()].sort((one, two) => two.revision - one.revision);
-  for (const change of changes.splice(cloud.most)) cloud.changes.delete(change.revision);
-  drawChanges(changes, cloud.nodes, (number) => openDetail("change", number, token));
+  const tally = cloud.tally(now);
+  const changes = cloud.newest(most);
+  drawHeadline({ summary: cloud.summary, tally, changes, now });
+  drawAttention(tally.worst, openNode);
+  drawFences(cloud.summary.fences);
+  drawZones(cloud.summary.zones, (zone) => { nodes.show(zone); });
+  nodes.draw(cloud.inOrder(), tally, now);
+  drawChanges(changes, cloud.nodes, (number) => open("change", number));
   by("older").hidden = !cloud.older;
-  drawFences();
-  drawHeadline(all, worst, changes, now);
+  happenings.draw(cloud.lastHappenings(KEPT_HAPPENINGS));
+  if (state === "live") hour.keepUp(token, tally, lagNow(tally, now).seconds);
+  completeSummaries(changes);
   grow(now);
-}
-
-function drawHeadline(all, worst, changes, now) {
-  const mattering = all.filter((node) => node.matters);
-  const done = mattering.filter((node) => node.state === "converged").length;
-  const head = cloud.summary.revision;
-  const text = !mattering.length ? "No node has been seen yet"
-    : done === mattering.length ? `Converged: revision ${head} is in force on ${mattering.length === 1 ? "the one node" : `all ${mattering.length} nodes`}`
-    : `${done} of ${plural(mattering.length, "node")} converged at revision ${head}`;
-  const why = worst.length
-    ? some(worst.map((node) => `${node.node} ${node.state === "rejected" ? "rejected its view" : `is ${STATES[node.state].word}`}`), 3)
-    : done < mattering.length ? "The last change is on its way."
-    : mattering.length ? "No node is behind, silent, or had to refuse anything." : "";
-  by("headline").textContent = text;
-  by("subline").textContent = why;
-  document.title = `${worst.length ? `(${worst.length}) ` : ""}Verge`;
-  by("cloud").dataset.mood = worst.length ? "bad" : "good";
-  speak(worst.length ? `${text}. ${why}` : text.replace(/ revision \d+/, ""));
-  const last = changes.find(({ summary }) =>
-    summary?.affected && summary.applied >= summary.affected && !summary.exceptions?.length);
-  drawFigures([
-    ["Converged", percent(done, mattering.length), `${done} of ${plural(mattering.length, "node")}`],
-    ["Head revision", String(head), `epoch ${cloud.summary.epoch}`],
-    ["Furthest behind", lag(all, now).text, ""],
-    ["Last change in force after", last ? duration(last.summary.ms.max) : "–", last ? `revision ${last.revision}, on ${plural(last.summary.affected, "node")}` : ""],
-    ["Fences waiting", String(cloud.summary.fences.length), ""],
-  ]);
-}
-
-function drawFigures(figures) {
-  keyed(by("figures"), figures, ([name]) => name, ([, value, note]) => `${value}\n${note}`, ([name, value, note]) =>
-    el("div", {}, el("dt", {}, name), el("dd", {}, value), note ? el("dd", { class: "hint" }, note) : null));
-}
-
-/** Screen readers hear the headline when what it says changes, and not more often than every two seconds. */
-function speak(text) {
-  if (by("spoken").textContent === text || Date.now() - spokenAt < 2000) return;
-  spokenAt = Date.now();
-  by("spoken").textContent = text;
-}
-
-function drawFences() {
-  const { fences } = cloud.summary;
-  by("fences").hidden = !fences.length;
-  keyed(by("fences").querySelector("ul"), fences, (fence) => fence.address, (fence) => `${fence.from} ${fence.since}`, (fence) =>
-    el("li", {}, el("strong", {}, fence.address), ` waits for ${fence.from}`,
-      fence.since ? el("span", { class: "hint" }, ` since revision ${fence.since}`) : null));
 }
 
 function drawLink() {
@@ -229,7 +192,7 @@ function drawLink() {
   const stale = cloud.summary?.stale_s ?? 0;
   const old = Math.max(0, Date.now() - heardAt);
   by("link").dataset.state = away ? "away" : stale ? "stale" : "live";
-  by("link").textContent = away ? "○ away" : stale ? "! stale" : "● live";
+  by("link").textContent = away ? "○ reconnecting" : stale ? "! stale" : "● live";
   by("cloud").classList.toggle("old", away);
   const notice = by("away");
   notice.hidden = !away && !stale;
@@ -240,12 +203,15 @@ function drawLink() {
   when.textContent = away ? (heardAt ? ` What you see was true ${age(old)} ago.` : "") : ` For ${age(stale * 1000)}.`;
 }
 
+onTheme(() => {
+  nodes.drawings.canvas.repaint();
+  repaint();
+});
 setInterval(draw, 1000); // ages grow
 
-const kept = sessionStorage.getItem(KEY);
-if (kept) {
+if (kept()) {
   show(true);
-  connect(kept);
+  connect(kept());
 } else {
   show(false);
   by("token").focus();

@@ -1,7 +1,8 @@
-// The last changes: who, what, on how many nodes in force, and after how long.
+// The last changes: who, what, on how many nodes in force, and how they got there.
 
 import { clock, duration, plural, some } from "./format.js";
 import { by, cell, el, keyed, since } from "./dom.js";
+import { axis, changeBars, Scale } from "./waterfall.js";
 
 /** A withdrawal is how the server notes a fence; the address that it is about is moved beside it. */
 const told = (operations) => operations.filter((one) => one.kind !== "withdrawal");
@@ -22,7 +23,8 @@ export const listed = (row) => ({
 /** What is known of a change, from whichever source knows more. */
 export function merge(known, news) {
   if (!known) return { summary: null, ...news };
-  const summary = [known.summary, news.summary].filter(Boolean).sort((one, two) => two.applied - one.applied)[0] ?? null;
+  const [more, less] = [known.summary, news.summary].filter(Boolean).sort((one, two) => two.applied - one.applied);
+  const summary = more ? { ...less, ...more, told_ms: news.summary?.told_ms ?? more.told_ms } : null;
   const objects = known.objects.some((name) => name.startsWith("−")) ? known.objects : news.objects;
   return { ...news, objects, summary };
 }
@@ -30,11 +32,19 @@ export function merge(known, news) {
 export function drawChanges(changes, nodes, open) {
   by("no-changes").hidden = changes.length > 0;
   by("changes").hidden = !changes.length;
+  const scale = new Scale(Math.max(0, ...changes.map(({ summary }) => summary?.ms?.max ?? 0)));
+  keyed(by("scale"), [scale], ({ end }) => end, () => "", () => el("div", { class: "scale" },
+    ...axis(scale).map(([part, words]) => {
+      const tick = el("span", {}, words);
+      tick.style.left = `${part * 100}%`;
+      return tick;
+    })));
   keyed(by("changes").tBodies[0], changes, (change) => change.revision, (change) =>
-    [JSON.stringify(change.summary), change.objects[0], missing(change, nodes)].join("\n"), (change) => row(change, nodes, open));
+    [JSON.stringify(change.summary), change.objects[0], missing(change, nodes), scale.end].join("\n"),
+  (change) => row(change, nodes, scale, open));
 }
 
-function row(change, nodes, open) {
+function row(change, nodes, scale, open) {
   const { summary } = change;
   const ms = summary?.ms ?? {};
   return el("tr", { role: "row" },
@@ -45,6 +55,7 @@ function row(change, nodes, open) {
     cell("Who", { class: "who" }, change.actor),
     cell("What", { class: "what" }, what(change)),
     cell("In force on", { class: "force" }, ...inForce(change, nodes)),
+    cell("Told, in force", { class: "bars" }, summary?.affected ? changeBars(change, scale) : null),
     cell("p50", { class: "number" }, duration(ms.p50)),
     cell("p99", { class: "number" }, duration(ms.p99)),
     cell("max", { class: "number" }, duration(ms.max)));

@@ -15,6 +15,14 @@ export function el(name, attributes = {}, ...children) {
   return element;
 }
 
+/** The same for SVG. */
+export function svg(name, attributes = {}, ...children) {
+  const element = document.createElementNS("http://www.w3.org/2000/svg", name);
+  for (const [key, value] of Object.entries(attributes)) element.setAttribute(key, value);
+  element.append(...children);
+  return element;
+}
+
 /** A cell of a table that becomes a stack of labelled lines on a phone. */
 export const cell = (label, attributes, ...children) =>
   el("td", { role: "cell", "data-label": label, ...attributes }, ...children);

@@ -3,6 +3,8 @@
 const SILENCE_MS = 12_000; // the server tells something, or a beat, every five seconds
 const PAUSES_MS = [300, 700, 1500, 3000];
 
+const SLICE_MS = 10;
+
 export class Refused extends Error {}
 
 export const headers = (token) => ({ authorization: `Bearer ${token}` });
@@ -18,6 +20,15 @@ async function fault(answer) {
   const problem = await answer.json().catch(() => ({}));
   const words = problem.detail ?? `the server answered ${answer.status}`;
   return answer.status === 401 || answer.status === 403 ? new Refused(words) : new Error(words);
+}
+
+let began = 0;
+
+/** Thousands of nodes come in many events: between them the page answers to its reader. */
+async function breath() {
+  if (performance.now() - began < SLICE_MS) return;
+  await new Promise((done) => setTimeout(done));
+  began = performance.now();
 }
 
 export class Feed {
@@ -69,7 +80,10 @@ export class Feed {
         alive();
         const blocks = (rest + value).split("\n\n");
         rest = blocks.pop();
-        for (const block of blocks) this.tell(block);
+        for (const block of blocks) {
+          await breath();
+          this.tell(block);
+        }
       }
     } finally {
       clearTimeout(watch);
