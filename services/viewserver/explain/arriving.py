@@ -38,13 +38,13 @@ def to_instance(
         return record.part()
     if not destination.by_elastic and destination.address != instance.private_ip:
         return record.drops("nobody", f"{name} has {instance.private_ip} there, not {destination.address}")
-    _by_private_address(network, record, node, source, destination)
     settings = network.settings or NO_SETTINGS
     if source.kind == "node" and source.name == node and settings.host_to_vm == "allow":
-        record.passes("host", f"{node} is its own host, and host_to_vm is allow")
-        return record.part()
-    if source.kind == "instance" and source.name == name and not destination.by_elastic:
-        return record.part()
+        if message.begins_a_flow:
+            record.passes("host", f"{node} is its own host, and host_to_vm is allow")
+            return record.part()
+        record.notes.append(f"host_to_vm lets flows of {node} in: {message} begins none, so it is judged by rules")
+    _by_private_address(network, record, node, source, destination)
     if record.judges("ingress", ingress(network, name, instance, peer_of(network, seen), message)):
         record.passes("port", f"delivered to {instance.private_ip} by {instance.port}")
     return record.part()
@@ -82,10 +82,14 @@ def _translated(network: Network, record: Record, name: str, source: End, destin
 
 
 def _by_private_address(network: Network, record: Record, node: str, source: End, destination: End) -> None:
-    """What the network between must do for it."""
-    if destination.by_elastic or source.kind == "instance":
+    """On separate networks: what is not known here, and what the network between must do for it."""
+    if destination.by_elastic or source.kind == "instance" or not is_separate(network, node):
         return
-    if is_separate(network, node) and source.name != node:
+    if source.kind == "node":
+        record.notes.append(
+            f"rules see {source.name}'s address on the private network, which is not known here; taken to be {source.address}"
+        )
+    if source.name != node:
         record.notes.append(f"by the private network only: on {node}'s public side private addresses are dropped")
 
 

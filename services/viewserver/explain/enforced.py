@@ -43,10 +43,12 @@ class Share:
     """None: the node was removed."""
     reasons: tuple[str, ...]
     """Why it is not in force, or what else is to be known."""
+    as_meant: bool = True
+    """The packet has the source address behind it that it is meant to have."""
 
     @property
     def in_force(self) -> bool:
-        return self.enforces == self.meant
+        return self.enforces == self.meant and self.as_meant
 
     def to_wire(self) -> dict[str, Any]:
         wire = {
@@ -154,14 +156,14 @@ def _share(role: Role, meant: Part, actual: Part, seen: Seen, now: datetime) -> 
         reasons += [stage.text for stage in actual.stages if stage.outcome == "drops"]
         if does == "passes" and actual.deciding is not None:
             reasons.append(f"there it still passes: {actual.deciding.text}")
-    if does == wanted == "passes" and actual.seen != meant.seen:
+    as_meant = does != "passes" or actual.seen == meant.seen or role == "destination"
+    if does == wanted and not as_meant:
         reasons.append(f"there it still comes as {actual.seen}")
     if facts.applied < facts.version:
         reasons.insert(0, f"still on {facts.applied or 'nothing'}, {found.lag_seconds:.1f} s behind")
     if told.state == "rejected" and found.reason:
         reasons.append(f"it rejected {told.attempted or 'its view'}: {found.reason}")
-    enforces: Enforces = "unknown" if does == wanted and actual.seen != meant.seen and does == "passes" else does
-    return replace(share, enforces=enforces, reasons=tuple(reasons))
+    return replace(share, enforces=does, reasons=tuple(reasons), as_meant=as_meant)
 
 
 def _closed(meant: Part, seen: Seen) -> tuple[str, ...]:

@@ -6,7 +6,7 @@ from collections.abc import Hashable, Iterable
 from dataclasses import dataclass
 
 from viewserver.explain.question import Question, Unasked
-from viewserver.explain.verdict import Explanation, Role, explain
+from viewserver.explain.verdict import Explanation, Role, Route, explain
 from viewserver.model.convergence import SECTIONS
 from viewserver.model.network import Network
 from viewserver.model.objects import Key
@@ -35,10 +35,12 @@ def since(now: Explanation, steps: Iterable[Step]) -> dict[Aspect, int]:
     found: dict[Aspect, int] = {}
     outcome = _outcome(now)
     names = _names(now.facts)
+    held: list[str | None] | None = None
     for step in steps:
         if len(found) == len(outcome):
             break
-        if not step.completes and names.isdisjoint(step.touched):
+        later, held = held, _held(step.before, now.route)
+        if not step.completes and later == held and names.isdisjoint(step.touched):
             continue
         earlier = _explained(step.before, now.route.question)
         then = {} if earlier is None else _outcome(earlier)
@@ -46,6 +48,15 @@ def since(now: Explanation, steps: Iterable[Step]) -> dict[Aspect, int]:
             if aspect not in found and then.get(aspect) != value:
                 found[aspect] = step.revision
         names |= _names(earlier.facts) if earlier is not None else set()
+    return found
+
+
+def _held(network: Network, route: Route) -> list[str | None]:
+    """Who has the ends' addresses, and which elastic IPs the ends have: what is gone stands in no later verdict."""
+    found = []
+    for end in (route.source, route.destination):
+        found.append(network.holder(str(end.address)))
+        found.append(network.elastic_ip_of.get(end.name) if end.name is not None else None)
     return found
 
 

@@ -69,7 +69,9 @@ class Explanation:
 
     @property
     def facts(self) -> frozenset[Key]:
-        return frozenset().union(*(part.facts for _, part in self.parts))
+        ends = (self.route.source, self.route.destination)
+        by_elastic: set[Key] = {("elastic_ip", str(end.address)) for end in ends if end.by_elastic}
+        return frozenset(by_elastic).union(*(part.facts for _, part in self.parts))
 
     @property
     def notes(self) -> tuple[str, ...]:
