@@ -43,6 +43,7 @@ def a_rule_is_opened_and_revoked(stage: Stage) -> None:
     stage.screen.step("A rule is opened: guest may ask db")
     guest_may = rule("tcp", 5432, cidr=f"{stage.vm('guest').ip}/32")
     stage.told(stage.cloud.post([put("group", "sg-db", db_group(*DB_RULES, guest_may))]))
+    stage.explained("guest", "db", 5432, "allowed, in force")
     stage.expect(passes=[stage.tcp("guest", "db", 5432)], blocked=[stage.tcp("web-1", "db", 5432)])
     guest, app, db = (stage.host(name) for name in ("guest", "app-1", "db"))
     with (
@@ -52,6 +53,7 @@ def a_rule_is_opened_and_revoked(stage: Stage) -> None:
         stage.screen.note("guest and app-1 now each hold an open session with db.")
         stage.screen.step("The rule is revoked while both sessions run")
         stage.told(stage.cloud.post([put("group", "sg-db", db_group(*DB_RULES))]))
+        stage.explained("guest", "db", 5432, "denied, in force")
         for side in Side:
             who = "guest sends to db" if side is Side.CLIENT else "db sends to guest"
             stage.said(f"open session: {who}", "dead", "alive" if doomed.passes(side) else "dead")

@@ -38,6 +38,13 @@ class Stage:
         stages = f" ({', '.join(took)})" if took else ""
         self.screen.fact(f"{text}; POST to in force everywhere: {outcome['waited_ms']:.0f} ms{stages}")
 
+    def explained(self, src: str, dst: str, port: int, expected: str) -> None:
+        """What the view server says of it, from what is meant and what the nodes have reported; and by what."""
+        found = self.cloud.get("/v1/explain", **{"from": self.vms[src].id, "to": self.vms[dst].id, "port": port})
+        said = f"{found['verdict']}, {'in force' if found['in_force'] else 'not in force'}"
+        self.screen.outcome(f"explain {src} → {dst}  tcp {port}", expected, said)
+        self.screen.note(found["reason"])
+
     def said(self, what: str, expected: str, found: str) -> None:
         self.screen.outcome(what, expected, found)
 
