@@ -83,8 +83,8 @@ async def _now(server: Server, network: Network, revision: int, found: Explanati
     facts = await _changed(server, found, revision)
     whole, is_exact = began.get(None), None in began
     if whole is None:
-        whole = max(facts.values(), default=0)
-        whole = min(whole, replica.bases.first) if whole else replica.bases.first
+        oldest = max(replica.bases.first, next(iter(replica.recent), revision + 1) - 1)  # that was looked at
+        whole = min(max(facts.values(), default=oldest), oldest)
     return {
         "since": whole,
         "since_exact": is_exact,

@@ -5,6 +5,7 @@ import pytest_asyncio
 
 from tests.integration.viewserver.serving import serving, until
 from tests.unit.viewserver.clouds import changed
+from viewserver.store.changes import prune
 
 NODES = ("nc-1", "nc-2", "nc-3")
 APP = {"from": "i-web", "to": "i-db", "port": 8080}
@@ -187,3 +188,15 @@ async def test_who_may_ask(cloud):
     await ask(cloud, client=await cloud.as_("operator"), **APP)
     await ask(cloud, client=await cloud.as_("cloud"), expect=403, **APP)
     await ask(cloud, client=await cloud.as_("node", "nc-1"), expect=403, **APP)
+
+
+async def test_older_than_what_is_in_memory_it_is_that_revision_or_before(cloud, database_url, tmp_path):
+    """A replica that starts when the records of the first changes are gone."""
+    await cloud.update(changed("i-far", account="bob"))
+    await cloud.update(changed("i-far", account="carol"))
+    async with cloud.application.server.database.begin() as conn:
+        await prune(conn, 2)
+    async with serving(database_url, tmp_path, admin_token=cloud.admin_token) as later:
+        found = await ask(later, **APP)
+    assert (found["verdict"], found["since"], found["since_exact"]) == ("allowed", 1, False)
+    assert found["summary"].startswith("allowed since revision 1 or before")
