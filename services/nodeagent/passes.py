@@ -10,6 +10,7 @@ A host that fails its preflight takes in no new view. One that is in force alrea
 """
 
 import asyncio
+import random
 import threading
 import time
 import traceback
@@ -19,16 +20,18 @@ from dataclasses import dataclass, replace
 from typing import Final, TypeVar
 
 from nodeagent import news, probes
+from nodeagent.attempts import Attempts
 from nodeagent.checkpoint import Checkpoint, Slot, Stored
 from nodeagent.disk import Disk
 from nodeagent.dnsmasq.server import Status
 from nodeagent.drift import Notice, Suspects
 from nodeagent.enforcement import Enforcement, Outcome, PlanText
+from nodeagent.fitness import Fitness
 from nodeagent.journal import Journal
 from nodeagent.kernel import KernelRefused
 from nodeagent.kernel.watch import RulesetWatch
 from nodeagent.metering import Traffic
-from nodeagent.preflight.judging.judge import failures, told
+from nodeagent.preflight.judging.judge import told
 from nodeagent.preflight.preflight import Preflight
 from nodeagent.probes import Verdict
 from nodeagent.session import Enforced, Offered
@@ -39,7 +42,7 @@ from verge.contract.view import InstanceId, View
 
 T = TypeVar("T")
 
-_RETRY_S: Final = (1.0, 30.0)
+_dice: Final = random.SystemRandom().random
 _REMEMBERED: Final = 10
 """Drift that is reported."""
 
@@ -78,8 +81,7 @@ class Passes:
         """The latest few."""
         self.self_test: Verdict | None = None
         """The newest; None: none was made."""
-        self.checks: tuple[Check, ...] = ()
-        """The newest preflight."""
+        self.fitness = Fitness(preflight, journal)
         self.suspects = Suspects(watch, lambda: self._thread)
         self.tally = Tally()
         self.disk = Disk(checkpoint, journal)
@@ -102,10 +104,13 @@ class Passes:
         self._ready: Mapping[InstanceId, str] = {}
         self._accepted: Wanted | None = None
         """On disk as one that went in, before this agent was started."""
-        self._preflight = preflight
         self._examining = asyncio.Lock()
-        self._retry: tuple[float, float] = (0.0, 0.0)
-        """(not before, the delay after that)"""
+        self._attempts = Attempts()
+
+    @property
+    def checks(self) -> tuple[Check, ...]:
+        """The newest preflight."""
+        return self.fitness.checks
 
     @property
     def wanted(self) -> Wanted | None:
@@ -183,7 +188,7 @@ class Passes:
             state = self.outcome.state if self.outcome else "rejected"
             if moved and state != "rejected":
                 await self._repair(notice.joined(self.suspects.take()).after(enforcement.left_at))
-            elif moved or (state != "applied" and now >= self._retry[0]):
+            elif moved or (state != "applied" and self._attempts.is_due(now)):
                 await self._pass(resync=moved or state == "rejected")
             elif ready != self._ready and state != "rejected":
                 await self._pass()
@@ -191,19 +196,15 @@ class Passes:
 
     async def examine(self) -> tuple[Check, ...]:
         """The whole preflight, beside passes; what is new in it is told, and what it forbids or allows is done."""
-        preflight = self._preflight
-        if preflight is None:
-            return ()
         async with self._examining:
             view = self.wanted.view if self.wanted else None
-            checks = await asyncio.to_thread(preflight.whole, view)
+            checks = await asyncio.to_thread(self.fitness.whole, view)
             async with self._turn:
-                before, self.checks = failures(self.checks), checks
-                if failures(checks) != before:
+                if self.fitness.learn(checks):
                     await self._pass()
                 elif self.outcome:
                     self._news({})
-            return checks
+            return self.checks
 
     async def _repair(self, notice: Notice) -> None:
         """What comes of a host that lacked something (its bridge, as at boot) and now has it is no drift."""
@@ -306,8 +307,7 @@ class Passes:
             if wanted and wanted is self._proposed and not self.disk.problem:
                 self._proposed = None
                 await self.disk.do(self.disk.checkpoint.accept)
-        delay = 0.0 if outcome.state == "applied" else min(max(self._retry[1] * 2, _RETRY_S[0]), _RETRY_S[1])
-        self._retry = (time.monotonic() + delay, delay)
+        self._attempts = self._attempts.after(time.monotonic(), _dice(), succeeded=outcome.state == "applied")
         self.outcome, self._ready = outcome, outcome.instances
         self.tally.count(outcome)
         if outcome.notes:
@@ -327,16 +327,9 @@ class Passes:
 
     async def _unfit(self, wanted: Wanted | None, *, thorough: bool) -> tuple[Failure, ...]:
         """What this host lacks for a view to be true on it. None while there is no view: to close ports it needs nothing."""
-        preflight = self._preflight
-        if preflight is None:
-            return ()
         view = wanted.view if wanted else None
-        look = preflight.local if thorough or any(one.blocks for one in self.checks) else preflight.quick
-        try:
-            self.checks = await self._in_worker(lambda: look(view))
-        except Exception as failed:  # a fault of ours is no reason to keep views out
-            self._journal.say("preflight-failed", reason=repr(failed), trace=traceback.format_exc(limit=-4))
-        return failures(self.checks) if wanted else ()
+        await self._in_worker(lambda: self.fitness.look(view, thorough=thorough))
+        return self.fitness.failures if wanted else ()
 
     def _has_gone_in(self, wanted: Wanted | None) -> bool:
         """Was this content in force before? Then it stays, on a host that has become unfit: to take it away helps nobody."""
