@@ -66,6 +66,9 @@ class MemoryEnforcement:
     def dropped(self) -> dict[str, int]:
         return {}
 
+    def tidy(self) -> None:
+        pass
+
     def moved(self) -> bool:
         return self.kernel.touched
 
