@@ -4,7 +4,7 @@ LAB := $(PY) -m lab.enter --
 PYTEST := $(PY) -m pytest -q
 ARGS ?=
 
-.PHONY: help setup check-alerts demo test check style types imports unit property integration dataplane soak browser bench-loop bench-elastic-ip bench-migration bench-node openapi clean
+.PHONY: help setup check-alerts demo test check style types imports unit property integration dataplane soak browser bench-loop bench-reports bench-elastic-ip bench-migration bench-node openapi clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -65,6 +65,9 @@ bench-migration: setup ## a live migration's cut-over: POST to the first answere
 bench-node: ## what the data plane costs: programming, packets, floods, beside EDGE mode's rule set
 	@./setup.sh bench
 	@$(LAB) $(PY) -m bench.node $(ARGS)
+
+bench-reports: setup ## 10,000 nodes report one change; what asking and watching cost meanwhile
+	@$(PY) -m bench.reports $(ARGS)
 
 bench-loop: setup ## POST to reported, by stage
 	@$(LAB) $(PY) -m bench.loop $(ARGS)

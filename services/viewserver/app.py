@@ -34,6 +34,7 @@ from viewserver.api import (
 from viewserver.api.context import Json, Server
 from viewserver.api.description import describe
 from viewserver.api.hot import Receive, Scope, Send, ViewRoute
+from viewserver.api.reporting import ReportRoute
 from viewserver.credentials import Credentials
 from viewserver.events import Events
 from viewserver.fences import Fences
@@ -129,7 +130,8 @@ class Application:
         self.views = ViewRoute()
         self.answers: Counter[int] = Counter()
         """Of every other route, by status."""
-        routes.state.answers = {"view": self.views.answers, "other": self.answers}
+        self.reports = ReportRoute()
+        routes.state.answers = {"view": self.views.answers, "report": self.reports.answers, "other": self.answers}
 
     @property
     def server(self) -> Server:
@@ -146,6 +148,9 @@ class Application:
             node = self.views.takes(scope)
             if node is not None:
                 return await self.views(self.server, node, scope, receive, send)
+            node = self.reports.takes(scope)
+            if node is not None:
+                return await self.reports(self.server, node, scope, receive, send)
             return await self.routes(scope, receive, self._counted(send))
         return await self.routes(scope, receive, send)
 

@@ -95,6 +95,9 @@ class _Collected(Collector):
         waits.add_metric(["barrier"], replica.barriers)
         waits.add_metric(["events"], len(self.server.events))
         yield waits
+        yield CounterMetricFamily(
+            "verge_feed_seconds", "Processor time that watching live has cost.", self.server.events.spent_s
+        )
         answers = CounterMetricFamily("verge_answers", "Answers given.", labels=["route", "status"])
         for route, counts in self.answers.items():
             for status, count in sorted(counts.items()):

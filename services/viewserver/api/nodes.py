@@ -9,7 +9,7 @@ from pydantic import AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Fiel
 
 from verge.contract.etag import ETag
 from verge.contract.report import Check, Drift, Failure, Report
-from viewserver.api.context import CallerOf, ServerOf, parse_json, read_body
+from viewserver.api.context import CallerOf, Server, ServerOf, parse_json, read_body
 from viewserver.errors import Contradiction, Malformed, NotReady
 from viewserver.model.faults import as_faults
 
@@ -114,9 +114,14 @@ async def put_report(request: Request, server: ServerOf, caller: CallerOf, node:
     sequence of the same boot is ignored. Wakes no node and changes no view."""
     caller.may("node")
     caller.may_speak_for(node)
-    wire = parse_json(await read_body(request, REPORT_BYTES))
+    await take(server, node, await read_body(request, REPORT_BYTES))
+    return Response(status_code=204)
+
+
+async def take(server: Server, node: str, body: bytes) -> None:
+    """A report, until it is stored. Raises Malformed, UnknownObject, Contradiction, NotReady, StoreError."""
     try:
-        report = ReportIn.model_validate(wire).to_report()
+        report = ReportIn.model_validate(parse_json(body)).to_report()
     except ValidationError as wrong:
         raise Malformed(tuple(as_faults(wrong, ()))) from wrong
     try:
@@ -131,4 +136,3 @@ async def put_report(request: Request, server: ServerOf, caller: CallerOf, node:
             await stored
     except TimeoutError:
         raise NotReady("Postgres has not taken the report yet; it will be tried again") from None
-    return Response(status_code=204)

@@ -27,16 +27,13 @@ SELECT coalesce(max(revision), -1) FROM summaries WHERE epoch = :epoch
 
 # Beginning is also where fences are told of, once for each change: only who began the summary tells.
 _BEGIN = text("""
-WITH turn AS (
-    UPDATE report_head SET seq = seq RETURNING seq
-), fresh AS MATERIALIZED (
+WITH fresh AS MATERIALIZED (
     SELECT changes.*, ARRAY(
         SELECT node FROM unnest(affected) AS node
         WHERE EXISTS (SELECT FROM objects WHERE kind = 'node' AND id = node)
-          AND NOT EXISTS (SELECT FROM unnest(CAST(:revisions AS bigint[]), CAST(:unseen AS text[])) AS u (revision, node)
-                          WHERE u.revision = changes.revision AND u.node = node.node)
+          AND (changes.revision, node) NOT IN (SELECT * FROM unnest(CAST(:revisions AS bigint[]), CAST(:unseen AS text[])))
     ) AS counted
-    FROM turn, changes WHERE revision > :after AND revision <= :through AND epoch = :epoch ORDER BY revision LIMIT :limit
+    FROM changes WHERE revision > :after AND revision <= :through AND epoch = :epoch ORDER BY revision LIMIT :limit
 ), begun AS (
     INSERT INTO summaries (revision, epoch, at, actor, caused_by, operations, objects, affected, missing, applied_ms, told_ms,
                            stages_ms, marks, exceptions, rejections, updated_at)
@@ -47,6 +44,10 @@ WITH turn AS (
     FROM fresh
     ON CONFLICT DO NOTHING
     RETURNING revision
+), turn AS (
+    UPDATE report_head SET seq = seq
+    WHERE EXISTS (SELECT FROM begun JOIN fresh USING (revision) WHERE operations @> '[{"kind": "withdrawal"}]')
+    RETURNING seq
 ), told AS (
     INSERT INTO happenings (at, kind, node, what, revision, more)
     SELECT fresh.at, CASE WHEN one #> '{after,fence}' IS NOT NULL AND one #> '{after,fence}' <> 'null' THEN 'fence-raised'
@@ -56,7 +57,7 @@ WITH turn AS (
                                   THEN ' waits for ' ELSE ' no longer waits for ' END
                           || coalesce(one #>> '{after,node}', one #>> '{before,node}'),
            fresh.revision, jsonb_build_object('address', one ->> 'id', 'actor', fresh.actor, 'caused_by', fresh.caused_by)
-    FROM begun JOIN fresh USING (revision), jsonb_array_elements(fresh.operations) AS one
+    FROM turn, begun JOIN fresh USING (revision), jsonb_array_elements(fresh.operations) AS one
     WHERE one ->> 'kind' = 'withdrawal'
       AND (one #>> '{after,fence}') IS DISTINCT FROM (one #>> '{before,fence}')
     RETURNING id
