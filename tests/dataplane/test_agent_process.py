@@ -17,6 +17,9 @@ import pytest
 
 from tests.integration.agent_server import ViewServer
 from tests.unit.nodeagent.views import view_wire
+from tests.unit.nodeagent.wires import group
+from tests.unit.nodeagent.wires import rule as policy_rule
+from tests.unit.nodeagent.wires import wire as large
 from verge.contract.etag import ETag
 
 ROOT = Path(__file__).parents[2]
@@ -302,3 +305,29 @@ async def test_what_instances_send_is_served_and_outlives_the_agent(node, vms):
                 in await node.text("/metrics")
             )
             assert await node.end(signal.SIGKILL) == -signal.SIGKILL
+
+
+async def test_a_first_view_of_twenty_four_thousand_objects(node):
+    """Where one message to the kernel may not be so long, as in an ordinary user's namespace, it goes in pieces."""
+    many = [policy_rule("tcp", 1000 + n, cidr=f"10.{n}.0.0/16") for n in range(100)]
+    groups = {
+        f"sg-{n}": group(*many[: 40 + n % 20], policy_rule("udp", n, group=f"sg-{(n + 1) % 86}")) for n in range(86)
+    }
+    members = {f"sg-{n}": [f"10.{100 + n}.{k // 250}.{k % 250 + 1}" for k in range(233)] for n in range(86)}
+    instances = {
+        f"i-{n:08d}": {
+            "mac": f"d0:0d:00:00:01:{n:02x}",
+            "private_ip": f"10.111.102.{n + 1}",
+            "elastic_ip": None,
+            "interface": f"vn_i-{n:08d}",
+            "groups": [f"sg-{(3 * n + k) % 86}" for k in range(3)],
+            "account": "a",
+        }
+        for n in range(30)
+    }
+    async with serving(node) as server:
+        etag = await server.publish(large(instances, groups, members, host="10.111.0.101"))
+        node.start()
+        await node.ready()
+        await server.until(lambda: etag in server.applied, "the whole of it is in force")
+        assert (await node.get("/v1/plan"))["empty"]

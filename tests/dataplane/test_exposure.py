@@ -139,3 +139,19 @@ def test_forwarding_between_others_is_untouched_or_dropped_as_the_host_is_set(
             Flow.tcp(at.node, at.outside, OUTSIDE, 80),
         ]
         assert not expect([*theirs, *([through] if transit else [])], [] if transit else [through])
+
+
+def test_a_masqueraded_instance_is_its_node_to_others_until_an_operators_rule_says_no() -> None:
+    """The remedy that docs/dataplane.md names for the known limit."""
+    with place(FLAT, private_nat="masquerade") as at:
+        beyond = [Flow.tcp(at.c.host, at.other_node, at.address("nc-2"), 22)]
+        own = [Flow.tcp(at.c.host, at.node, at.address("nc-1"), 22)]
+        passes = [Flow.tcp(at.c.host, at.outside, OUTSIDE, 80), Flow.tcp(at.c.host, at.d.host, at.d.ip, 80)]
+        assert not expect([*passes, *beyond], own)
+        at.node.nft(
+            f"add rule ip verge operator_pre ip saddr {at.c.ip} ip daddr 10.111.0.101-10.111.0.120 "
+            "ct direction original drop"
+        )
+        at.cloud.nodes["nc-1"].resync(at.cloud.view("nc-1"))
+        assert not expect(passes, [*beyond, *own])
+        assert ping(at.c.host, GATEWAY, wait=5)
