@@ -6,7 +6,23 @@ import sys
 from argparse import Namespace
 from pathlib import Path
 
-from verge.console import completion, explain, fences, history, imports, network, nodes, status, tokens, writing
+from verge.console import (
+    apply,
+    audit,
+    change,
+    completion,
+    diff,
+    explain,
+    fences,
+    history,
+    imports,
+    network,
+    nodes,
+    status,
+    tokens,
+    watch,
+    writing,
+)
 from verge.console.arguments import Common, spelled
 from verge.console.console import Command, Console
 from verge.console.outcome import ConsoleError, Exit, Misused, Refused
@@ -33,8 +49,11 @@ exit codes:
 examples:
   verge status
   verge apply update.yaml --wait 30
-  verge apply update.yaml --dry-run
+  verge apply update.yaml --plan
   verge nodes --state lagging
+  verge watch
+  verge audit --object instance/i-1a2b3c4d --since 2d
+  verge diff 40 42 --node nc-1
   verge explain i-1a2b3c4d 10.111.101.91 tcp 22
   verge --json status | jq .laggards
 
@@ -81,7 +100,8 @@ def _complain(failed: ConsoleError, as_json: bool) -> None:
             Console.document(failed.problem)
         print(f"verge: refused: {plain(failed)}", file=sys.stderr)
         for fault in failed.faults:
-            print(f"{plain(fault.pointer) or 'the whole'}: {plain(fault.message)}", file=sys.stderr)
+            place = f"{plain(fault.place)}: " if fault.place else ""
+            print(f"{place}{plain(fault.pointer) or 'the whole'}: {plain(fault.message)}", file=sys.stderr)
     else:
         print(f"verge: {plain(failed)}", file=sys.stderr)
 
@@ -119,7 +139,8 @@ def parser() -> argparse.ArgumentParser:
     _options(common)
     commands = whole.add_subparsers(title="commands", metavar="COMMAND", dest="command", required=True)
     _options(whole)
-    for family in (status, nodes, writing, history, explain, fences, imports, network, tokens):
+    asking = (status, watch, nodes, history, change, audit, diff, explain, network)
+    for family in (*asking, apply, writing, imports, fences, tokens):
         family.register(commands, common)
     completion.register(commands, whole)
     return whole

@@ -3,6 +3,7 @@
 import argparse
 import math
 import re
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, TypeAlias
 
 from verge.console.console import Command
@@ -28,6 +29,12 @@ def add(commands: Commands, common: Common, name: str, summary: str, run: Comman
     )
     found.set_defaults(run=run)
     return found
+
+
+def completes(argument: argparse.Action, names: str) -> argparse.Action:
+    """What a shell may offer for it, asked of the server: nodes, instances, groups, elastic_ips, zones, revisions, objects."""
+    argument.completes = names  # type: ignore[attr-defined]
+    return argument
 
 
 def add_commit(command: argparse.ArgumentParser) -> None:
@@ -89,6 +96,31 @@ def share(text: str) -> float:
     if not 0 < found <= 1:
         raise argparse.ArgumentTypeError(f"{text!r} is no share: above 0, at most 1")
     return found
+
+
+def limit(text: str) -> str:
+    if re.fullmatch(r"\d{1,9}|\d{1,3}%|\d{1,9},\d{1,3}%", text) is None:
+        raise argparse.ArgumentTypeError(f"{text!r} is no limit: a number, a percentage, or both as 10,10%")
+    return text
+
+
+def moment(text: str) -> str:
+    """A time as the server takes it: RFC 3339, a date or time of day (UTC), or how long ago: 90s, 15m, 2h, 3d. The last two by
+    this machine's clock."""
+    now = datetime.now(UTC)
+    ago = re.fullmatch(r"(\d{1,6})([smhd])", text)
+    if ago is not None:
+        return (now - timedelta(seconds=int(ago[1]) * _SECONDS[ago[2]])).isoformat()
+    clock = re.fullmatch(r"\d{1,2}:\d{2}(:\d{2})?", text)
+    try:
+        found = datetime.fromisoformat(f"{now:%Y-%m-%d}T{text:0>5}" if clock else text)
+    except ValueError:
+        message = f"{text!r} is no time: 2026-01-31T12:03:00Z, 12:03 (today, UTC), or 15m, 2h, 3d ago"
+        raise argparse.ArgumentTypeError(message) from None
+    return (found if found.tzinfo else found.replace(tzinfo=UTC)).isoformat()
+
+
+_SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 
 
 def key(text: str) -> str:

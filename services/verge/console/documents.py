@@ -8,6 +8,7 @@ be lost.
 import json
 import re
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Literal, NoReturn
 
@@ -65,6 +66,35 @@ def require_xml(data: bytes, name: str) -> None:
     start = data[:4096].removeprefix(b"\xef\xbb\xbf").lstrip()
     if not start.startswith((b"<", b"\xff\xfe", b"\xfe\xff")):
         raise Misused(f"{called(name)}: is not XML: a global network information document begins with <")
+
+
+def places(data: bytes, name: str) -> Callable[[str], str | None]:
+    """For YAML that was parsed: a JSON pointer to FILE:LINE:COLUMN of what it points at, or of the nearest that is there."""
+    import yaml
+
+    try:
+        root = yaml.compose(_text(data, name), yaml.SafeLoader)
+    except (yaml.YAMLError, ValueError, RecursionError):
+        root = None
+
+    def place(pointer: str) -> str | None:
+        at, mark = root, root.start_mark if root is not None else None
+        for part in pointer.split("/")[1:]:
+            word = part.replace("~1", "/").replace("~0", "~")
+            match at:
+                case yaml.MappingNode():
+                    pair = next((one for one in at.value if one[0].value == word), None)
+                    if pair is None:
+                        break
+                    mark, at = pair[0].start_mark, pair[1]
+                case yaml.SequenceNode() if word.isdecimal() and int(word) < len(at.value):
+                    at = at.value[int(word)]
+                    mark = at.start_mark
+                case _:
+                    break
+        return None if mark is None else f"{called(name)}:{mark.line + 1}:{mark.column + 1}"
+
+    return place
 
 
 def _text(data: bytes, name: str) -> str:

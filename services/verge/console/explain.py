@@ -5,7 +5,7 @@ from argparse import ArgumentTypeError, Namespace
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
-from verge.console.arguments import Commands, Common, add, revision
+from verge.console.arguments import Commands, Common, add, completes, revision
 from verge.console.console import Console
 from verge.console.outcome import Exit, Misused
 from verge.console.tables import Cell, Colour, Painted, duration, fields, paint, plain, state, table
@@ -30,8 +30,9 @@ def register(commands: Commands, common: Common) -> None:
     summary = "may a packet pass, by which rule, and is that in force?"
     command = add(commands, common, "explain", summary, run)
     command.epilog = _EXAMPLES
-    command.add_argument("source", metavar="FROM", help="an instance, a node, or any address")
-    command.add_argument("destination", metavar="TO", help="likewise; an elastic IP means the way by it")
+    completes(command.add_argument("source", metavar="FROM", help="an instance, a node, or any address"), "instances")
+    to = command.add_argument("destination", metavar="TO", help="likewise; an elastic IP means the way by it")
+    completes(to, "instances")
     command.add_argument("protocol", metavar="PROTOCOL", type=protocol, help="tcp, udp, icmp, or a number")
     command.add_argument(
         "kind", metavar="PORT | TYPE[/CODE]", nargs="?", type=kind, help="the port; of icmp, the type and code"

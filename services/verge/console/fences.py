@@ -5,7 +5,7 @@ from argparse import Namespace
 from collections.abc import Mapping
 from typing import Any
 
-from verge.console.arguments import Commands, Common, add
+from verge.console.arguments import Commands, Common, add, completes
 from verge.console.console import Console
 from verge.console.outcome import Exit, Misused
 from verge.console.server import segment
@@ -26,7 +26,7 @@ def register(commands: Commands, common: Common) -> None:
         "Only for who knows that the old node does not use it: two nodes that answer for one address take each\n"
         "other's traffic. The change log names who did it. On a terminal it asks first."
     )
-    breaking.add_argument("address", metavar="ADDRESS")
+    completes(breaking.add_argument("address", metavar="ADDRESS"), "fences")
     breaking.add_argument("--yes", action="store_true", help="do not ask")
 
 

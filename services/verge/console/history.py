@@ -1,14 +1,18 @@
-"""`verge changes`, `verge change REV`: who changed what and when, and how long it took to be in force."""
+"""`verge changes`: who changed what and when, and how long it took to be in force; with --follow, as it happens."""
 
+import json
+import time
 from argparse import Namespace
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from verge.console.arguments import Commands, Common, add, revision
+from verge.console.audit import asked, filters
 from verge.console.console import Console
-from verge.console.outcome import Exit
-from verge.console.tables import Cell, Painted, count, fields, listed, milliseconds, table, when
+from verge.console.outcome import Exit, Unreachable
+from verge.console.tables import Cell, Painted, count, listed, milliseconds, plain, table, when
+from verge.console.watch import AGAIN_S, news
 
 NAMED = 3
 """Objects of a change named in a list of changes; above that they are counted by kind."""
@@ -18,20 +22,55 @@ def register(commands: Commands, common: Common) -> None:
     many = add(commands, common, "changes", "the change log, newest first", run_changes)
     many.add_argument("--limit", type=revision, metavar="N", default=20, help="so many; 20 unless told")
     many.add_argument("--before", type=revision, metavar="REV", help="only revisions below this one")
-    one = add(commands, common, "change", "one change: who, what, when each node applied it", run_change)
-    one.add_argument("revision", metavar="REV", type=revision)
+    many.add_argument("--follow", action="store_true", help="go on with each new one, oldest first, until interrupted")
+    filters(many)
 
 
 def run_changes(given: Namespace, console: Console) -> Exit:
-    found = console.server.get("/v1/updates", limit=given.limit, before=given.before)
+    found = console.server.ask(
+        "GET", "/v1/updates", params={**asked(given), "limit": given.limit, "before": given.before}
+    )
+    if given.follow:
+        return _follow(given, console, found["updates"])
     console.show(found, changes_text(found, colour=console.colour))
     return Exit.OK
 
 
-def run_change(given: Namespace, console: Console) -> Exit:
-    found = console.server.get(f"/v1/updates/{given.revision}")
-    console.show(found, change_text(found, colour=console.colour))
-    return Exit.OK
+def _follow(given: Namespace, console: Console, latest: Sequence[Mapping[str, Any]]) -> Exit:
+    """The latest, then each new one when the events tell that there is one; a server that goes away is asked again."""
+    last = 0
+    wake = news(console)
+    while True:
+        for one in sorted(latest, key=lambda each: int(each["revision"])):
+            last = max(last, one["revision"])
+            print(json.dumps(one) if console.json else line(one), flush=True)
+        head = next(wake)
+        latest = _since(given, console, min(last, head), head) if head > last else []
+        last = max(last, head)
+
+
+def _since(given: Namespace, console: Console, last: int, head: int) -> list[dict[str, Any]]:
+    """The changes above `last`, up to `head`, that the filters pick."""
+    found: list[dict[str, Any]] = []
+    before: int | None = head + 1
+    while before is not None and before > last + 1:
+        params = {**asked(given), "before": before, "limit": min(200, before - last - 1)}
+        try:
+            page = console.server.ask("GET", "/v1/updates", params=params)
+        except Unreachable as gone:
+            console.remark(f"verge: {gone}")
+            time.sleep(AGAIN_S)
+            continue
+        found += [one for one in page["updates"] if one["revision"] > last]
+        before = page["next_before"]
+    return found
+
+
+def line(one: Mapping[str, Any]) -> str:
+    """A change on one line."""
+    caused = f" (caused by {one['caused_by']})" if one.get("caused_by") else ""
+    affects = f"affects {count(len(one['affected']), 'node')}" if one["affected"] else "affects no node"
+    return plain(f"{one['revision']}  {when(one['at'])}  {one['actor']}  {what(one['operations'])}{caused}; {affects}")
 
 
 def changes_text(found: Mapping[str, Any], *, colour: bool) -> str:
@@ -68,59 +107,6 @@ def changes_text(found: Mapping[str, Any], *, colour: bool) -> str:
 def what(operations: Sequence[Mapping[str, Any]]) -> str:
     """`put instance i-1, delete elastic_ip 192.0.2.1`; where there are many, `put 40 instances, delete 2 groups and 3 more`."""
     if len(operations) <= NAMED:
-        return ", ".join(f"{_verb(one)} {one['kind']} {one['id']}" for one in operations) or "nothing"
-    kinds = Counter((_verb(one), str(one["kind"])) for one in operations)
+        return ", ".join(f"{one['op']} {one['kind']} {one['id']}" for one in operations) or "nothing"
+    kinds = Counter((str(one["op"]), str(one["kind"])) for one in operations)
     return listed([f"{verb} {count(number, kind)}" for (verb, kind), number in kinds.most_common()], NAMED)
-
-
-def change_text(one: Mapping[str, Any], *, colour: bool) -> str:
-    applied, nodes, ms = one["applied"], one["nodes"], one["ms"]
-    marks = ", ".join(f"{mark} {milliseconds(ms[mark])}" for mark in ("p50", "p90", "p99", "max"))
-    parts = [
-        fields(
-            [
-                ("revision", one["revision"]),
-                ("at", when(one["at"])),
-                ("who", one["actor"]),
-                ("caused by", f"revision {one['caused_by']}" if one.get("caused_by") else None),
-                ("applied", f"{applied:,} of {count(len(nodes), 'node')}" if nodes else "affects no node"),
-                ("after", marks if applied else None),
-            ],
-            colour=colour,
-        ),
-        "",
-        table(
-            ("operation", "kind", "id", "fields"),
-            [[_verb(item), item["kind"], item["id"], _differing(item)] for item in one["operations"]],
-            colour=colour,
-        ),
-    ]
-    if nodes:
-        rows: list[list[Cell]] = [
-            [name, when(at["applied_at"]), at["applied_version"], milliseconds(at["ms"])]
-            if at
-            else [name, Painted("not yet", "yellow"), None, None]
-            for name, at in nodes.items()
-        ]
-        parts += [
-            "",
-            table(("node", "applied at", "version", "after"), rows, colour=colour, right=("version", "after")),
-        ]
-    return "\n".join(parts)
-
-
-def _verb(operation: Mapping[str, Any]) -> str:
-    """The list has `op`, the record of one change has the values before and after."""
-    if "op" in operation:
-        return str(operation["op"])
-    if operation.get("after") is None:
-        return "delete"
-    return "change" if operation.get("before") is not None else "create"
-
-
-def _differing(operation: Mapping[str, Any]) -> str:
-    """The fields that a change touched."""
-    before, after = operation.get("before"), operation.get("after")
-    if not (isinstance(before, dict) and isinstance(after, dict)):
-        return ""
-    return listed([name for name in sorted({*before, *after}) if before.get(name) != after.get(name)])

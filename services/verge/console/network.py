@@ -4,7 +4,7 @@ from argparse import Namespace
 from collections.abc import Mapping
 from typing import Any
 
-from verge.console.arguments import Commands, Common, add, revision
+from verge.console.arguments import Commands, Common, add, completes, moment, revision
 from verge.console.console import Console
 from verge.console.outcome import Exit
 from verge.console.tables import Cell, count, fields, table
@@ -16,19 +16,26 @@ def register(commands: Commands, common: Common) -> None:
         ("model", "the whole network as JSON, now or as it was", run_model),
     ):
         command = add(commands, common, name, summary, run)
-        command.add_argument("--revision", metavar="REV", type=revision, help="as it was at this revision")
+        then = command.add_mutually_exclusive_group()
+        completes(
+            then.add_argument("--revision", metavar="REV", type=revision, help="as it was at this revision"),
+            "revisions",
+        )
+        then.add_argument(
+            "--at", metavar="TIME", type=moment, help="as it was then: 2026-01-31T12:03:00Z, 12:03, 15m ago"
+        )
 
 
 def run_network(given: Namespace, console: Console) -> Exit:
     """`--json`: the part of the model that is shown."""
-    found = console.server.get("/v1/model", revision=given.revision)
+    found = console.server.get("/v1/model", revision=given.revision, at=given.at)
     part = {name: found[name] for name in ("revision", "network", "zones")}
     console.show(part, network_text(found, colour=console.colour))
     return Exit.OK
 
 
 def run_model(given: Namespace, console: Console) -> Exit:
-    console.document(console.server.get("/v1/model", revision=given.revision))
+    console.document(console.server.get("/v1/model", revision=given.revision, at=given.at))
     return Exit.OK
 
 

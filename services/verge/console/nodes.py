@@ -4,7 +4,7 @@ from argparse import Namespace
 from collections.abc import Mapping
 from typing import Any
 
-from verge.console.arguments import Commands, Common, add
+from verge.console.arguments import Commands, Common, add, completes, moment, revision
 from verge.console.console import Console
 from verge.console.outcome import Exit
 from verge.console.server import segment
@@ -15,8 +15,12 @@ from verge.console.tables import Cell, Painted, duration, fields, milliseconds, 
 def register(commands: Commands, common: Common) -> None:
     many = add(commands, common, "nodes", "every node: state, versions, lag, last seen", run_nodes)
     many.add_argument("--state", choices=STATES, help="only nodes in this state")
-    one = add(commands, common, "node", "one node: failures, instances, preflight, drift", run_node)
-    one.add_argument("node", metavar="NAME", help="the node's name")
+    one = add(commands, common, "node", "one node: failures, instances, preflight, drift, history", run_node)
+    completes(one.add_argument("node", metavar="NAME", help="the node's name"), "nodes")
+    one.add_argument("--at", metavar="TIME", type=moment, help="what it enforced then, and which change made it so")
+    one.add_argument(
+        "--history", metavar="N", type=revision, default=5, help="so many of its last states; 5 unless told"
+    )
 
 
 def run_nodes(given: Namespace, console: Console) -> Exit:
@@ -28,7 +32,14 @@ def run_nodes(given: Namespace, console: Console) -> Exit:
 
 
 def run_node(given: Namespace, console: Console) -> Exit:
-    found = console.server.get(f"/v1/nodes/{segment(given.node)}")
+    path = f"/v1/nodes/{segment(given.node)}"
+    if given.at:
+        then = console.server.get(f"{path}/history", at=given.at)
+        console.show(then, enforced_text(then, given.at, colour=console.colour))
+        return Exit.OK
+    found = console.server.get(path)
+    if given.history:
+        found["history"] = console.server.get(f"{path}/history", limit=given.history)["history"]
     console.show(found, node_text(found, colour=console.colour))
     return Exit.OK
 
@@ -96,7 +107,56 @@ def node_text(one: Mapping[str, Any], *, colour: bool) -> str:
         parts += ["", table(("instance", "readiness"), ready, colour=colour)]
     parts += _preflight(report, colour=colour)
     parts += _drift(report, colour=colour)
+    parts += _history(one.get("history") or [], colour=colour)
     return "\n".join(parts)
+
+
+def enforced_text(found: Mapping[str, Any], at: str, *, colour: bool) -> str:
+    """What a node enforced at a time; of the answer to `GET /v1/nodes/{n}/history?at=`."""
+    name = plain(found["node"])
+    if not found["history"]:
+        return f"what {name} enforced at {when(at)} is not known: it had told nothing, or that is no longer kept"
+    one = found["history"][0]
+    change = one["change"]
+    pairs: list[tuple[str, Cell]] = [
+        ("node", name),
+        ("at", when(at)),
+        ("enforced", f"version {one['version']}" if one["version"] else "nothing of its views yet"),
+        ("state", state(one["state"])),
+        ("from", when(one["from"])),
+        ("until", when(one["until"]) if one["until"] else "now"),
+        (
+            "made so by",
+            None if change is None else f"revision {change['revision']}, {change['actor']}, {when(change['at'])}",
+        ),
+        ("in force after", milliseconds(one["ms"]) if one["ms"] is not None else None),
+        ("attempted", one["attempted"] if one["state"] == "rejected" else None),
+        ("failures", "; ".join(f"{each['object']}: {each['reason']}" for each in one["failures"]) or None),
+    ]
+    shown = fields(pairs, colour=colour)
+    return shown + (f"\n\nverge view {name} --revision {one['version']} shows it" if one["version"] else "")
+
+
+def _history(spans: list[Mapping[str, Any]], *, colour: bool) -> list[str]:
+    if not spans:
+        return []
+    rows: list[list[Cell]] = [
+        [
+            when(one["from"]),
+            one["version"],
+            state(_STANDING.get(one["state"], one["state"])),
+            (one["change"] or {}).get("actor"),
+            milliseconds(one["ms"]),
+            "; ".join(each["reason"] for each in one["failures"][:2]),
+        ]
+        for one in spans
+    ]
+    header = ("enforced from", "version", "state", "changed by", "after", "reason")
+    return ["", table(header, rows, colour=colour, right=("version", "after"))]
+
+
+_STANDING = {"applied": "converged"}
+"""What nodes report, in the word and colour of standings."""
 
 
 def _preflight(report: Mapping[str, Any], *, colour: bool) -> list[str]:

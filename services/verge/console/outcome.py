@@ -32,6 +32,8 @@ class Fault:
     pointer: str
     """A JSON pointer (RFC 6901) into what was sent."""
     message: str
+    place: str | None = None
+    """FILE:LINE:COLUMN, where that is known."""
 
 
 class ConsoleError(Exception):

@@ -4,9 +4,10 @@ https trusts what the system trusts, or SSL_CERT_FILE. Proxies from the environm
 directly, and one on 127.0.0.1 must not be asked for through somebody else.
 """
 
+import json
 import re
 import ssl
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
@@ -56,9 +57,9 @@ class Server:
         self._token = token
         self._kept: httpx.Client | None = None
 
-    def get(self, path: str, *, hold_s: float = 0.0, **params: str | float | None) -> Any:
+    def get(self, path: str, *, hold_s: float = 0.0, answer_s: float = ANSWER_S, **params: str | float | None) -> Any:
         """`hold_s`: how long the server may hold the request before it answers. Raises ConsoleError."""
-        return self.ask("GET", path, params=params, hold_s=hold_s)
+        return self.ask("GET", path, params=params, hold_s=hold_s, answer_s=answer_s)
 
     def ask(
         self,
@@ -69,6 +70,7 @@ class Server:
         headers: Mapping[str, str] | None = None,
         content: bytes | None = None,
         hold_s: float = 0.0,
+        answer_s: float = ANSWER_S,
     ) -> Any:
         """The answer's JSON; None where it has no body. Parameters that are None are left out. Raises ConsoleError."""
         import httpx
@@ -80,11 +82,37 @@ class Server:
                 params={name: value for name, value in (params or {}).items() if value is not None},
                 headers=headers,
                 content=content,
-                timeout=httpx.Timeout(ANSWER_S + hold_s, connect=CONNECT_S),
+                timeout=httpx.Timeout(answer_s + hold_s, connect=min(CONNECT_S, answer_s)),
             )
         except (httpx.RequestError, httpx.InvalidURL, ssl.SSLError) as failed:
             raise self._unreachable(failed) from failed
         return self._read(response)
+
+    def events(self, since: int | None, silence_s: float) -> Iterator[tuple[str, dict[str, Any]]]:
+        """`GET /v1/events`: each event's name and body, until the server ends the stream; `since`: the last revision heard of.
+
+        Silence above `silence_s` counts as a broken connection. Raises ConsoleError.
+        """
+        import httpx
+
+        headers = {"accept": "text/event-stream"} | ({} if since is None else {"last-event-id": str(since)})
+        timeout = httpx.Timeout(silence_s, connect=CONNECT_S)
+        try:
+            with self._client().stream("GET", "/v1/events", headers=headers, timeout=timeout) as response:
+                if not response.is_success:
+                    response.read()
+                    self._read(response)
+                name = ""
+                for line in response.iter_lines():
+                    field, _, text = line.partition(": ")
+                    if field == "event":
+                        name = text
+                    elif field == "data":
+                        yield name, json.loads(text)
+        except (httpx.RequestError, httpx.InvalidURL, ssl.SSLError) as failed:
+            raise self._unreachable(failed) from failed
+        except ValueError:
+            raise Unreachable(f"what answers at {self.address} is no view server (--url, VERGE_URL)") from None
 
     def _client(self) -> "httpx.Client":
         import httpx

@@ -5,7 +5,7 @@ from argparse import Namespace
 from collections.abc import Mapping
 from typing import Any
 
-from verge.console.arguments import Commands, Common, add
+from verge.console.arguments import Commands, Common, add, completes
 from verge.console.console import Console
 from verge.console.documents import to_json
 from verge.console.outcome import Exit, Misused
@@ -29,7 +29,7 @@ def register(commands: Commands, common: Common) -> None:
         "  verge token create --role node --node nc-1 >nc-1.token"
     )
     create.add_argument("--role", required=True, choices=ROLES)
-    create.add_argument("--node", metavar="N", help="whose it is; with --role node")
+    completes(create.add_argument("--node", metavar="N", help="whose it is; with --role node"), "nodes")
     create.add_argument("--name", metavar="X", help="how the change log names its bearer")
     add(actions, common, "list", "valid tokens, without their secrets", run_list)
     revoke = add(actions, common, "revoke", "make a token worthless", run_revoke)

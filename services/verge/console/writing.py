@@ -1,4 +1,4 @@
-"""`verge apply`, `verge wait`, and what every command that commits an update has in common with them.
+"""`verge wait`, and what every command that commits an update has in common with it.
 
 A commit carries an idempotency key, one of its own unless the operator gave one. So a request whose answer got lost is sent
 again, and it is still one update.
@@ -10,11 +10,11 @@ from argparse import Namespace
 from collections.abc import Mapping
 from typing import Any
 
-from verge.console import documents
-from verge.console.arguments import WAIT_S, Commands, Common, add, add_accepted, add_commit, revision, seconds
+from verge.console.arguments import WAIT_S, Commands, Common, add, add_accepted, completes, revision, seconds
 from verge.console.barrier import Waited, Wanted, wait_in_force, wait_settled
 from verge.console.console import Console
 from verge.console.outcome import Exit, Unreachable
+from verge.console.plan import plan_text
 from verge.console.standing import barrier_text
 from verge.console.tables import count, listed, plain
 
@@ -23,27 +23,14 @@ BETWEEN_S = 0.5
 
 
 def register(commands: Commands, common: Common) -> None:
-    apply = add(commands, common, "apply", "commit an update: all of it, or nothing", run_apply)
-    apply.description = (
-        'Commit an update: {"operations": [{"op": "put", "kind": "instance", "id": "i-1a2b3c4d", "value": {…}}, …]}.\n'
-        "Every fault in it is named with its place, and then nothing of it is kept."
-    )
-    apply.add_argument("file", metavar="FILE", help="JSON or YAML; - reads standard input")
-    add_commit(apply)
     wait = add(commands, common, "wait", "wait until a revision is in force everywhere", run_wait)
     wait.description = (
         "Wait until every node that the revision affects has applied it. A revision still to come is waited for.\n"
         "Exit code 0 when it is in force, 3 when the deadline passes first; then it names who has not applied it and why."
     )
-    wait.add_argument("revision", metavar="REV", type=revision)
+    completes(wait.add_argument("revision", metavar="REV", type=revision), "revisions")
     wait.add_argument("--timeout", type=seconds, metavar="S", default=WAIT_S, help=f"seconds; {WAIT_S:.0f} unless told")
     add_accepted(wait)
-
-
-def run_apply(given: Namespace, console: Console) -> Exit:
-    _, update = documents.parse(documents.read(given.file), given.file)
-    content = documents.to_json(update, given.file)
-    return commit(given, console, "POST", "/v1/updates", content, "application/json")
 
 
 def run_wait(given: Namespace, console: Console) -> Exit:
@@ -73,8 +60,8 @@ def commit(
     for warning in answer.get("warnings") or []:
         console.remark(f"warning: {plain(_said(warning))}")
     if given.dry_run:
-        console.show(answer, dry_run_text(answer))
-        return Exit.OK
+        console.show(answer, plan_text(answer, colour=console.colour))
+        return _planned(answer, console)
     if not console.json:
         print(committed_text(answer), flush=True)
     if given.wait is None:
@@ -108,6 +95,19 @@ def _send(
         else:
             return answer
     raise AssertionError("the last try returns or raises")
+
+
+def _planned(answer: Mapping[str, Any], console: Console) -> Exit:
+    if answer.get("exceeded"):
+        console.remark(
+            "verge: it reaches further than it may, and would be refused; see --max-nodes, --max-loss, --force"
+        )
+        return Exit.REFUSED
+    if answer["changed"]:
+        console.remark(
+            f"nothing was kept; --if-match {answer['revision']} makes sure that it is this plan which is carried out"
+        )
+    return Exit.OK
 
 
 def _said(warning: Any) -> str:
@@ -144,31 +144,3 @@ def committed_text(answer: Mapping[str, Any]) -> str:
     affected = answer["affected"]
     nodes = f"affects {count(len(affected), 'node')}: {listed(affected)}" if affected else "affects no node"
     return f"revision {answer['revision']} committed; {nodes}"
-
-
-def dry_run_text(answer: Mapping[str, Any]) -> str:
-    """Of the answer to `?dry_run=true`: what each affected node's view would gain and lose."""
-    if not answer["changed"]:
-        return f"nothing would change: at revision {answer['revision']} the network is as asked"
-    affected = answer["affected"]
-    parts = [f"would follow revision {answer['revision']}, and affect {count(len(affected), 'node')}"]
-    for node, view in (answer.get("views") or {}).items():
-        parts.append(plain(node))
-        parts += [f"  {line}" for line in _view_lines(view)]
-    return "\n".join(parts)
-
-
-def _view_lines(view: Mapping[str, Any]) -> list[str]:
-    """Of a delta: what it sets and unsets by name, members by number."""
-    lines = []
-    for word in ("set", "unset"):
-        for section, found in (view.get(word) or {}).items():
-            named = section in ("instances", "groups", "members")
-            lines.append(f"{word:<7} {section}" + (f": {listed(list(found))}" if named else ""))
-    for group, edit in (view.get("members") or {}).items():
-        each = [
-            f"+{len(edit['add']):,}" if edit.get("add") else "",
-            f"-{len(edit['remove']):,}" if edit.get("remove") else "",
-        ]
-        lines.append(f"members {plain(group)}: {' '.join(one for one in each if one) or 'visible'}")
-    return lines

@@ -12,6 +12,7 @@ from pydantic import AwareDatetime
 
 from viewserver.api.context import CallerOf, Json, Server, ServerOf
 from viewserver.errors import UnknownObject
+from viewserver.model.between import edited
 from viewserver.model.change import Change
 from viewserver.model.convergence import SECTIONS, percentiles
 from viewserver.store.changes import Wanted, changes_page, oldest_revision, read_change
@@ -46,6 +47,9 @@ async def list_updates(
     node: Annotated[str | None, Query(max_length=300, description="Changes that affect it.")] = None,
     since: Annotated[AwareDatetime | None, Query(description="Committed then or later (RFC 3339).")] = None,
     until: Annotated[AwareDatetime | None, Query(description="Committed earlier.")] = None,
+    values: Annotated[
+        bool, Query(description="`operations` as `GET /v1/diff` has objects: before, after, fields.")
+    ] = False,
 ) -> Json:
     """`{"updates": [{"revision", "epoch", "at", "actor", "operations": [{"kind", "id", "op"}], "affected": [node], "caused_by",
     "recorded", "summary"}], "next_before"}`.
@@ -64,6 +68,9 @@ async def list_updates(
         changes = await changes_page(conn, before, limit, wanted)
         kept = await summaries_of(conn, [change.revision for change in changes])
         listed = [_listed(server, change, kept.get((change.epoch, change.revision))) for change in changes]
+        if values:
+            for body, change in zip(listed, changes, strict=True):
+                body["operations"] = [edited(item).to_wire() for item in change.operations]
         if len(changes) < limit and node is None:
             oldest = await oldest_revision(conn) or LATEST
             older = await summaries_page(

@@ -1,8 +1,10 @@
 """Reading the nodes: what each was told, has applied, and said last. `api.history` reads the network itself."""
 
-from typing import Any
+import asyncio
+from heapq import nsmallest
+from typing import Annotated, Any, Literal
 
-from fastapi import APIRouter
+from fastapi import APIRouter, Query
 
 from viewserver.api.context import CallerOf, Json, Server, ServerOf
 from viewserver.errors import UnknownObject
@@ -47,3 +49,22 @@ def _node_wire(server: Server, facts: Facts) -> dict[str, Any]:
             for key in replica.held.network.instances_at(facts.node)
         },
     }
+
+
+@router.get("/v1/names/{section}", summary="Names to choose from, as a shell completes them")
+async def get_names(
+    server: ServerOf,
+    caller: CallerOf,
+    section: Literal["zones", "nodes", "groups", "instances", "elastic_ips"],
+    prefix: Annotated[str, Query(max_length=300)] = "",
+    limit: Annotated[int, Query(ge=1, le=1000)] = 200,
+) -> Json:
+    """`{"names": […]}`, ascending: the ids of a section of the model that begin so, as many as asked for."""
+    caller.may("cloud")
+    objects = server.replica.held.network.objects
+    kind = section.removesuffix("s")
+
+    def named() -> list[str]:
+        return nsmallest(limit, (key for found, key in objects if found == kind and key.startswith(prefix)))
+
+    return Json({"names": await asyncio.to_thread(named)})

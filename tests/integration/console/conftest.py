@@ -73,6 +73,21 @@ class Verge:
             *command, stdin=stdin, stdout=stdout, stderr=stderr, env=environment
         )
 
+    async def shell(self, shell, script, directory):
+        """A script, in a shell that finds the command in `directory`."""
+        environment = {
+            "PATH": f"{directory}:{os.environ['PATH']}",
+            "PYTHONPATH": str(ROOT / "services"),
+            "VERGE_URL": self.url,
+            "VERGE_TOKEN": self.token,
+            "HOME": str(self.directory),
+        }
+        pipe = asyncio.subprocess.PIPE
+        child = await asyncio.create_subprocess_exec(shell, "-c", script, stdout=pipe, stderr=pipe, env=environment)
+        async with asyncio.timeout(60):
+            out, err = await child.communicate()
+        return Ended(child.returncode, out.decode(), err.decode())
+
     def file(self, *operations, name="update.json"):
         path = self.directory / name
         path.write_text(json.dumps({"operations": list(operations)}))

@@ -143,8 +143,12 @@ async def test_one_change_and_where_it_is_in_force(cloud, verge):
     await cloud.update(ONLY_NC_1)
     first = await verge("change", "1")
     assert ["applied", "1", "of", "3", "nodes"] in first.rows
-    assert ["nc-2", "not", "yet", "–", "–"] in first.rows
-    assert ["change", "instance", "i-app", "account,", "groups"] in (await verge("change", "2")).rows
+    assert ["waits", "for", "2", "nodes"] in first.rows
+    assert ["nc-2", "–", "not", "yet", "–"] in [row[:5] for row in first.rows]
+    row = next(row for row in first.rows if row[:1] == ["nc-1"] and "=" in row[-1])
+    assert row[-1] == "." * row[-1].count(".") + "=" * row[-1].count("=")
+    what = next(row for row in (await verge("change", "2")).rows if row[:3] == ["change", "instance", "i-app"])
+    assert " ".join(what[3:]) == "account: alice -> bob; groups: - sg-app"
     assert (await verge("change", "2", "--json")).json == (await cloud.admin.get("/v1/updates/2")).json()
     beyond = await verge("change", "9")
     assert beyond.code == 2

@@ -22,8 +22,8 @@ BAD = [
 async def test_json_yaml_and_standard_input_are_the_same(cloud, verge):
     update = {"operations": [ONLY_NC_1]}
     dry = await verge("apply", verge.file(ONLY_NC_1), "--dry-run")
-    assert dry.out.startswith("would follow revision 1, and affect 1 node\nnc-1\n")
-    assert "set     instances: i-app" in dry.out
+    assert dry.out.startswith("would follow revision 1, and affect 1 node of 3\n~ instance i-app\n")
+    assert "view of nc-1\n  set     instances: i-app" in dry.out
     assert (await cloud.model())["revision"] == 1
 
     found = await verge.process("apply", "-", stdin=yaml.safe_dump(update).encode())
@@ -62,7 +62,7 @@ async def test_a_fault_of_the_whole_has_a_place_too(verge):
     path.write_text("- 1\n")
     found = await verge("apply", path)
     assert found.code == 2
-    assert found.err.splitlines()[1].startswith("the whole: must be an object")
+    assert found.err.splitlines()[1].startswith(f"{path}:1:1: the whole: must be an object")
 
 
 async def test_keys_and_revisions(cloud, verge):

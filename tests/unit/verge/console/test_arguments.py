@@ -1,12 +1,13 @@
 """The command line: where the server is, options in either place, help and completion that know every command."""
 
-import subprocess
+from argparse import ArgumentTypeError
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
 from verge.console.__main__ import main, parser
-from verge.console.arguments import spelled
-from verge.console.completion import bash
+from verge.console.arguments import moment, spelled
+from verge.console.completion import candidates
 from verge.console.outcome import Misused
 from verge.console.server import Address, Server, segment
 
@@ -96,7 +97,7 @@ def test_wait_takes_seconds_or_none(given, wait, file):
         ["token", "create"],
         ["token", "create", "--role", "king"],
         ["import"],
-        ["completion", "fish"],
+        ["completion", "tcsh"],
     ],
 )
 def test_wrong_usage_is_exit_2(given, capsys):
@@ -142,23 +143,56 @@ def test_every_command_has_help(path, capsys):
     assert f"usage: verge {' '.join(path)}".rstrip() in capsys.readouterr().out
 
 
+KNOWN = {"nodes": ["nc-1", "nc-2"], "revisions": ["41", "42"], "objects": ["instance/i-1"], "instances": ["i-1"]}
+
+
 def completed(*words):
-    """What bash offers for the last word."""
-    script = (
-        f"{bash(parser())}\nCOMP_WORDS=({' '.join(repr(one) for one in words)}); COMP_CWORD={len(words) - 1}; _verge; "
-    )
-    script += 'printf "%s\\n" "${COMPREPLY[@]}"'
-    found = subprocess.run(["bash", "-u", "-c", script], capture_output=True, text=True, check=False)
-    assert (found.returncode, found.stderr) == (0, "")
-    return found.stdout.split()
+    """What a shell is told may become of the last word."""
+    return candidates(parser(), words, lambda what, begin: [one for one in KNOWN[what] if one.startswith(begin)])
 
 
-def test_bash_completes_commands_options_and_choices():
-    assert completed("verge", "st") == ["status"]
-    assert completed("verge", "--url", "status", "im") == ["import"]
-    assert completed("verge", "import", "") == ["network", "gni", "model", "--help"]
-    assert completed("verge", "import", "gni", "--pr") == ["--prune"]
-    assert completed("verge", "--json", "token", "create", "--role", "op") == ["operator"]
-    assert completed("verge", "nodes", "--state", "never") == ["never-seen"]
-    assert completed("verge", "apply", "--token-file", "x") == []
-    assert completed("verge", "apply", "some-fi") == []
+def test_commands_options_and_choices_are_completed():
+    assert completed("st") == ["status"]
+    assert completed("--url", "status", "im") == ["import"]
+    assert completed("import", "") == ["gni", "model", "network"]
+    assert completed("import", "gni", "--pr") == ["--prune"]
+    assert completed("--json", "token", "create", "--role", "op") == ["operator"]
+    assert completed("nodes", "--state", "never") == ["never-seen"]
+    assert completed("nodes", "--state=never") == ["--state=never-seen"]
+    assert "complete" not in completed("")
+
+
+def test_names_are_completed_where_they_are_meant():
+    assert completed("node", "") == ["nc-1", "nc-2"]
+    assert completed("node", "--json", "nc-2") == ["nc-2"]
+    assert completed("node", "nc-1", "") == []
+    assert completed("diff", "41", "4") == ["41", "42"]
+    assert completed("diff", "41", "--node", "nc-1") == ["nc-1"]
+    assert completed("audit", "--object=inst") == ["--object=instance/i-1"]
+    assert completed("explain", "i-1", "i") == ["i-1"]
+    for files in (("apply", "some-fi"), ("apply", "--token-file", "x"), ("audit", "--actor", "x")):
+        assert completed(*files) == []
+
+
+@pytest.mark.parametrize(
+    ("text", "most"),
+    [
+        ("15m", timedelta(minutes=15)),
+        ("2h", timedelta(hours=2)),
+        ("3d", timedelta(days=3)),
+        ("90s", timedelta(seconds=90)),
+    ],
+)
+def test_how_long_ago(text, most):
+    before = datetime.now(UTC)
+    found = datetime.fromisoformat(moment(text))
+    assert before - most <= found <= datetime.now(UTC) - most
+
+
+def test_times_have_an_offset():
+    assert moment("2026-01-31T12:03:00+01:00") == "2026-01-31T12:03:00+01:00"
+    assert moment("2026-01-31 12:03") == "2026-01-31T12:03:00+00:00"
+    assert moment("9:05").endswith("T09:05:00+00:00")
+    for wrong in ("soon", "1w", "25:00", ""):
+        with pytest.raises(ArgumentTypeError, match="no time"):
+            moment(wrong)
