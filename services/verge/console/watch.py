@@ -117,7 +117,8 @@ class Picture:
                 by = f", by {body['culprit']}" if body.get("culprit") else ""
                 return [_line(body["at"], plain(what + by))]
             case "convergence":
-                self.summary = body
+                first, self.summary = not self.summary, body
+                return [_line(None, self.standing(colour=colour))] if first else []
         return []
 
     def standing(self, *, colour: bool) -> str:

@@ -124,10 +124,15 @@ GNI = b"<?xml version='1.0'?>\n<network-data/>\n"
 async def test_imports_are_sent_as_what_they_are(peer, verge, arguments, data, target, media_type):
     path = verge.directory / "document"
     path.write_bytes(data)
-    peer.script = [(200, {**ANSWER, "warnings": [{"pointer": "/Mido", "message": "\x1b[1m is ignored"}, "two"]})]
+    is_plan = "--dry-run" in arguments
+    plan = {"nodes_total": 3, "instances_total": 4, "losing_ingress": [], "objects": []} if is_plan else {}
+    peer.script = [
+        (200, {**ANSWER, **plan, "warnings": [{"pointer": "/Mido", "message": "\x1b[1m is ignored"}, "two"]})
+    ]
     found = await verge("import", *arguments, path)
     assert found.code == 0
-    assert found.err == "warning: /Mido: \\x1b[1m is ignored\nwarning: two\n"
+    assert found.err.startswith("warning: /Mido: \\x1b[1m is ignored\nwarning: two\n")
+    assert found.err.count("\n") == 2 + is_plan
     method, asked, headers, body = peer.requests[0]
     assert (method, asked, headers["content-type"], body) == ("PUT", target, media_type, data)
     assert headers["authorization"] == "Bearer a-token"

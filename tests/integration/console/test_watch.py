@@ -48,7 +48,7 @@ async def test_changes_and_states_are_told_in_a_pipe(cloud, verge):
         piped(verge, "watch") as watch,
         piped(verge, "changes", "--follow", "--object", "instance/i-app") as follow,
     ):
-        await until(lambda: len(cloud.application.server.events) == 2)
+        await until(lambda: watch.has("revision 1  3 nodes: 2 converged · 1 never-seen"))
         await until(lambda: any(line.startswith("1  ") for line in follow.lines))
         await cloud.update(changed("i-app", account="bob"))
         await until(lambda: watch.has("nc-1 converged -> lagging"))
