@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from typing import Any
 
 import orjson
 import pytest
 
 from lab.build import Lab
+from nodeagent.kernel.elements import messages
+from nodeagent.nft.changes import AddElements
 from nodeagent.session import Answer, Offered, Session, read_delta
 from nodeagent.state import ownership
+from nodeagent.state.rule import KeyType
 from tests.dataplane.cloud import Node
 from tests.dataplane.seen import observed
 from tests.unit.nodeagent import wires
@@ -84,18 +88,24 @@ def test_one_address_one_block_one_element(node: Node, monkeypatch: pytest.Monke
         assert getattr(then, part) is getattr(view, part)
     assert all(then.members[name] is view.members[name] for name in view.members if name != LARGE)
 
-    sent: list[str] = []
-    kernel = node.enforcement._ruleset._nft
-    commit = kernel.commit
-    monkeypatch.setattr(kernel, "commit", lambda text: (sent.append(text), commit(text))[1])
+    sent: list[object] = []
+    for kernel in (node.enforcement._ruleset._nft, node.enforcement._ruleset._fast):
+        monkeypatch.setattr(kernel, "commit", recording(sent, kernel.commit))
     outcome = node.apply(then)
     assert (outcome.state, outcome.changes) == ("applied", 1)
-    assert [text.split() for text in sent] == [
-        f"add element ip verge members/{LARGE} {{ {format_address(NEW)} }}".split()
-    ]
+    one = AddElements(ownership.IP, f"members/{LARGE}", (KeyType.IPV4,), ((NEW,),))
+    assert sent == [messages((one,))]
     held = observed(node.host)[ownership.IP].sets[f"members/{LARGE}"].elements
     assert isinstance(held, Members)
     assert held == after
+
+
+def recording(sent: list[object], commit: Callable[[Any], None]) -> Callable[[Any], None]:
+    def recorded(transaction: Any) -> None:
+        sent.append(transaction)
+        commit(transaction)
+
+    return recorded
 
 
 def counting(blocks: list[int]) -> staticmethod[[int, object], Block]:

@@ -11,7 +11,7 @@ import os
 import socket
 import struct
 import sys
-from collections.abc import Iterator
+from collections.abc import Collection, Iterable, Iterator
 from ipaddress import IPv4Address, IPv4Interface
 from typing import Final, NamedTuple
 
@@ -28,6 +28,9 @@ _NDA_DST: Final = 1
 _CREATE, _EXCL = 0x400, 0x200
 _GETGEN: Final = 10 << 8 | 16  # NFNL_SUBSYS_NFTABLES, NFT_MSG_GETGEN
 _GEN_ID: Final = 1
+_BATCH_BEGIN, _BATCH_END = (
+    (kind, 0, struct.pack("!BBH", 0, 0, 10)) for kind in (16, 17)
+)  # NFNL_MSG_BATCH_*, of nftables
 _GETTABLE: Final = 10 << 8 | 1  # NFT_MSG_GETTABLE
 _TABLE_NAME, _TABLE_FLAGS, _DORMANT = 1, 2, 1
 _GETRULE: Final = 10 << 8 | 7  # NFT_MSG_GETRULE
@@ -125,7 +128,21 @@ class Netlink:
             done += self._acknowledged(len(batch))
         return done
 
-    def _acknowledged(self, waiting: int) -> int:
+    def transact(self, messages: Iterable[tuple[int, int, bytes]]) -> None:
+        """Type, flags and body of each, in one go, of which the last one is acknowledged. Raises KernelRefused: the first reason
+        that is given."""
+        self._sequence = self._sequence + 1 & 0xFFFF_FFFF
+        packed = [
+            _HEADER.pack(_HEADER.size + len(body), kind, flags | _REQUEST, self._sequence, 0) + body
+            for kind, flags, body in messages
+        ]
+        try:
+            self._socket.send(b"".join(packed))
+        except OSError as failed:  # longer than the socket's buffer
+            raise refusal(failed.strerror or str(failed)) from failed
+        self._acknowledged(1, nothing_is_fine=False)
+
+    def _acknowledged(self, waiting: int, *, nothing_is_fine: bool = True) -> int:
         done = 0
         while waiting:
             data = self._socket.recv(1 << 20)
@@ -134,7 +151,7 @@ class Netlink:
                 length, answer, _, sequence, _ = _HEADER.unpack_from(data, at)
                 if answer == _ERROR and sequence == self._sequence:
                     code = -struct.unpack_from("=i", data, at + _HEADER.size)[0]
-                    if code not in (0, errno.ENOENT):
+                    if code and not (nothing_is_fine and code == errno.ENOENT):
                         raise refusal(os.strerror(code))
                     waiting -= 1
                     done += code == 0
@@ -163,6 +180,12 @@ class Nftables:
             return int.from_bytes(attributes(body, 4)[_GEN_ID], "big")
         raise KernelRefused("no generation in the answer")
 
+    def commit(self, messages: Collection[tuple[int, int, bytes]]) -> None:
+        """All of them or none (type, flags and body of each). What is deleted must be there. Raises KernelRefused."""
+        *first, (kind, flags, body) = messages
+        last = (kind, flags | _ACK, body)
+        self._netlink.transact((_BATCH_BEGIN, *first, last, _BATCH_END))
+
     def tables(self) -> Iterator[tuple[int, str, bool]]:
         """Family, name, and whether it is dormant (its chains are entered by no packet). libnftables 1.0.6 writes something
         that is no JSON as soon as any table has a flag."""
@@ -171,9 +194,11 @@ class Nftables:
             flags = int.from_bytes(found.get(_TABLE_FLAGS, b""), "big")
             yield body[0], _text(found[_TABLE_NAME]), bool(flags & _DORMANT)
 
-    def rules(self, family: int, table: str) -> Iterator[Rule]:
-        """Of one table, in the order of each chain; none where there is no such table."""
+    def rules(self, family: int, table: str, chain: str | None = None) -> Iterator[Rule]:
+        """Of one table, or of one chain of it, in the order of each chain; none where there is no such thing."""
         named = attribute(_RULE_TABLE, table.encode() + b"\0")
+        if chain is not None:
+            named += attribute(_RULE_CHAIN, chain.encode() + b"\0")
         for body in self._netlink.ask(_GETRULE, _DUMP, bytes([family, 0, 0, 0]) + named):
             found = attributes(body, 4)
             handle = int.from_bytes(found[_RULE_HANDLE], "big")

@@ -5,7 +5,8 @@ from dataclasses import replace
 from typing import Any, Final
 
 from nodeagent.desired.limits import over
-from nodeagent.kernel import TooLong, Unsettled
+from nodeagent.kernel import KernelRefused, TooLong, Unsettled, elements
+from nodeagent.kernel.elements import FAMILIES
 from nodeagent.kernel.libnftables import Libnftables
 from nodeagent.kernel.netlink import Nftables
 from nodeagent.nft.changes import Change
@@ -14,10 +15,13 @@ from nodeagent.nft.pieces import can_be_cut, pieces
 from nodeagent.nft.transaction import transaction
 from nodeagent.state.limits import WHAT
 from nodeagent.state.ownership import BRIDGE, IP, METERS, TABLES, rule_hash
-from nodeagent.state.ruleset import Family, Observed, SeenRule, SeenTable, TableId
+from nodeagent.state.ruleset import Observed, SeenRule, SeenTable, TableId
 
-_FAMILIES: Final[dict[Family, int]] = {"ip": 2, "arp": 3, "bridge": 7}  # NFPROTO_*
 _ATTEMPTS: Final = 10
+_AT_ONCE: Final = 1 << 16
+"""Octets of packed elements: what more there is takes libnftables longer to send than to prepare, and it makes room for it."""
+_CHAINS: Final = 20
+"""So many chains are read one by one; for more, the whole table."""
 
 
 class KernelRuleset:
@@ -49,12 +53,14 @@ class KernelRuleset:
         return {table: self._with_handles(table, seen) for table, seen in known.items()}
 
     def _with_handles(self, table: TableId, known: SeenTable) -> SeenTable:
+        new = [name for name, chain in known.chains.items() if any(rule.handle is None for rule in chain.rules)]
         read: dict[str, list[SeenRule]] = {}
-        for rule in self._fast.rules(_FAMILIES[table.family], table.name):
-            read.setdefault(rule.chain, []).append(SeenRule(rule_hash(rule.comment), rule.handle))
+        for part in new if len(new) <= _CHAINS else [None]:
+            for rule in self._fast.rules(FAMILIES[table.family], table.name, part):
+                read.setdefault(rule.chain, []).append(SeenRule(rule_hash(rule.comment), rule.handle))
         chains = dict(known.chains)
-        for name, chain in known.chains.items():
-            rules = tuple(read.get(name, ()))
+        for name in new:
+            chain, rules = known.chains[name], tuple(read.get(name, ()))
             if [one.hash for one in rules] == [one.hash for one in chain.rules]:
                 chains[name] = replace(chain, rules=rules)
         return replace(known, chains=chains)
@@ -63,6 +69,8 @@ class KernelRuleset:
         """One transaction, with the commands `behind` at its end; the number of those that it took. Raises
         KernelRefused: then it did nothing, or, where it took several (`nft.pieces`), nothing that lets more pass. Raises
         TooLong where it cannot be cut: what is to be made anew must be made closed first."""
+        if not behind and self._taken_packed(changes):
+            return 1
         try:
             self._nft.commit(transaction(changes) + behind)
         except TooLong:
@@ -75,6 +83,17 @@ class KernelRuleset:
             self._nft.commit(piece)
             commits += 1
         return commits
+
+    def _taken_packed(self, changes: tuple[Change, ...]) -> bool:
+        """Was it a few elements, and did the kernel take them? Else nothing has changed; libnftables says why."""
+        packed = elements.messages(changes)
+        if not packed or sum(len(body) for *_, body in packed) > _AT_ONCE:
+            return False
+        try:
+            self._fast.commit(packed)
+        except KernelRefused:
+            return False
+        return True
 
     def check(self, changes: tuple[Change, ...]) -> None:
         """Would `commit` go through? Nothing changes. Raises KernelRefused; TooLong says nothing about the content."""
@@ -93,7 +112,7 @@ class KernelRuleset:
     def dropped(self) -> dict[str, int]:
         """Packets beyond a limit, by what it limits, since the tables were made. Cheap. Raises KernelRefused."""
         return {
-            what: sum(self._fast.counted(_FAMILIES[table.family], table.name, over(what)) for table in (BRIDGE, IP))
+            what: sum(self._fast.counted(FAMILIES[table.family], table.name, over(what)) for table in (BRIDGE, IP))
             for what in WHAT
         }
 
@@ -113,7 +132,7 @@ class KernelRuleset:
 
     def _ours(self) -> dict[TableId, bool]:
         """Those that are there, and whether each is dormant."""
-        names = {(_FAMILIES[table.family], table.name): table for table in TABLES}
+        names = {(FAMILIES[table.family], table.name): table for table in TABLES}
         return {
             names[family, name]: dormant for family, name, dormant in self._fast.tables() if (family, name) in names
         }
