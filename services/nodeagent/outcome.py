@@ -32,7 +32,7 @@ class Outcome:
     sessions_judged_again: int = 0
     """Instances whose sessions were put to a new judgement, because something that had allowed them was withdrawn."""
     sessions_cut: int = 0
-    """Flows that ended because their elastic IP has gone."""
+    """Flows that ended because their elastic IP has gone; about so many (`kernel.handover`)."""
     settings: tuple[str, ...] = ()
     """What was set outside the ruleset, as commands, with what was there before."""
     notes: tuple[str, ...] = ()

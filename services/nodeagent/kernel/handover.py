@@ -5,7 +5,7 @@ leaving ─▶ the transaction ─▶ left, arrived
 Elastic IPs are announced on the public interface; private addresses that the host speaks for, on the bridge.
 """
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from itertools import chain
 from typing import Final
 
@@ -17,6 +17,9 @@ from nodeagent.state.ruleset import Span
 _FEW: Final = 2000
 """Flows of the host for each elastic IP: the kernel walks its table (10 ms) twice to pick those of one out of it, in which
 time we read so many."""
+
+_MOST: Final = 16
+"""Elastic IPs for which the kernel goes through its table, twice for each: for more, reading all of it once takes less time."""
 
 Pair = tuple[int, int]
 """An elastic IP and the private address that has it."""
@@ -41,11 +44,25 @@ class Handover:
         self._on_bridge.withdraw(private)
 
     def left(self, pairs: Iterable[Pair]) -> int:
-        """Flows that were translated so are forgotten; how many. Raises KernelRefused."""
+        """Flows that were translated so are forgotten; about how many (others of the host may have come or gone meanwhile).
+        Raises KernelRefused."""
         gone = set(pairs)
+        before = self._conntrack.count()
+        if len(gone) <= _MOST and self._forgotten(gone):
+            return max(0, before - self._conntrack.count())
+        return self._left(gone)
+
+    def _forgotten(self, gone: Collection[Pair]) -> bool:
+        """False: this kernel leaves it to us. Who sends there reaches the new holder as soon as the first half is done."""
+        flows = self._conntrack
+        return all(flows.forget(sent_to=elastic, answered_by=private) for elastic, private in gone) and all(
+            flows.forget_sources(sent_by=private, seen_as=elastic) for elastic, private in gone
+        )
+
+    def _left(self, gone: set[Pair]) -> int:
+        """Likewise, where the kernel does not do it by itself."""
         if self._conntrack.count() < _FEW * len(gone):
             return self._forget(self._conntrack.everything(), gone)
-        # who sends there reaches the new holder as soon as the first half is done
         sent_to = self._forget(chain.from_iterable(self._conntrack.sent_to(elastic) for elastic, _ in gone), gone)
         return sent_to + self._forget(
             chain.from_iterable(self._conntrack.sent_as(elastic) for elastic, _ in gone), gone
