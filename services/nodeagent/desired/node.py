@@ -9,7 +9,6 @@ from nodeagent.desired import antispoof, elastic, groups, judgement, limits, par
 from nodeagent.desired import instances as sorting
 from nodeagent.desired.boxes import canonical
 from nodeagent.desired.elastic import Bindings, Pair
-from nodeagent.desired.groups import GroupObjects
 from nodeagent.desired.judgement import Manners
 from nodeagent.desired.memo import Memo
 from nodeagent.desired.parts import NOTHING, LeftOut
@@ -22,7 +21,7 @@ from nodeagent.state.ruleset import Chain, Ruleset, Set, Span, Table
 from verge.contract.members import Members
 from verge.contract.report import Failure
 from verge.contract.rule import GroupId
-from verge.contract.view import InstanceId, Interface, Range, View, ViewInstance
+from verge.contract.view import InstanceId, Interface, Range, View, ViewGroup, ViewInstance
 
 _NOBODY = Members({})
 _NO_IDENTITY = Identity()
@@ -51,6 +50,17 @@ class Desired:
     """Set behind the ruleset, in this order."""
     addresses: frozenset[IPv4Interface] = frozenset()
     """That the bridge is to have."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Groups:
+    """What all groups together put into the ip table."""
+
+    sets: Mapping[str, Set]
+    chains: Mapping[str, Chain]
+    peers: tuple[tuple[GroupId, str], ...]
+    """Groups whose members they look up, each with the name of its set."""
+    failures: tuple[Failure, ...]
 
 
 def desired(
@@ -110,7 +120,8 @@ def _desired(whole: View, facts: HostFacts, identity: Identity, memo: Memo, left
     view = parts.without(whole, left_out)
     network = view.network
     refused = parts.closed_instances(left_out)
-    sorted_ = sorting.sort(view, facts, refused)
+    without_rules = replace(view, groups={}, members={}, digest="")
+    sorted_ = memo.of(sorting.sort, (), without_rules, facts, refused)
     failures = [
         *left_out.values(),
         *(
@@ -120,20 +131,15 @@ def _desired(whole: View, facts: HostFacts, identity: Identity, memo: Memo, left
         ),
     ]
 
-    allow_same = network.same_group_traffic == "allow"
-    made: dict[GroupId, GroupObjects] = {
-        name: memo.of(groups.objects, (name,), group, allow_same) for name, group in sorted(view.groups.items())
-    }
     tested = scratch.instances(facts.ports) if facts.self_test else ()
-    made |= {
-        one.id: memo.of(groups.objects, (one.id,), one, not tested) for one in scratch.group(facts.ports) if tested
-    }
-    failures += [Failure(f"groups/{name}", "ruleset", fault) for name, one in made.items() for fault in one.faults]
+    between = scratch.group(facts.ports) if tested else ()
+    made = memo.within(_groups, view.groups, network.same_group_traffic == "allow", between)
+    failures += made.failures
 
-    bound = elastic.bindings(view, sorted_.enforced, identity)
+    bound = memo.of(elastic.bindings, (), without_rules, sorted_.enforced, identity)
     failures += [Failure(f"elastic_ips/{address}", "ruleset", why) for address, why in bound.faults]
     # who has which elastic IP concerns `elastic` alone: the rest need not be made again for it
-    enforced = tuple(replace(vm, elastic_ip=None) if vm.elastic_ip else vm for vm in sorted_.enforced)
+    enforced = memo.within(_plain, sorted_.enforced)
     ranges = elastic.pool(view, identity)
     hop = resolution.resolution(view, ranges)
 
@@ -146,11 +152,9 @@ def _desired(whole: View, facts: HostFacts, identity: Identity, memo: Memo, left
         **memo.of(judgement.base_chains, (), _manners(view, facts)),
         **memo.of(translation.chains, (), _translations(view, facts)),
     }
-    for one in made.values():
-        sets.update(one.sets)
-        chains.update(one.chains)
-    for peer in sorted({peer for one in made.values() for peer in one.peers}):
-        sets[groups.members_set(peer)] = memo.of(_members_set, (peer,), view.members.get(peer, _NOBODY))
+    sets |= made.sets
+    chains |= made.chains
+    sets |= memo.within(_members_sets, made.peers, view.members)
 
     placed: list[tuple[ViewInstance, bool]] = []
     for vm in (*enforced, *sorted_.prepared):
@@ -226,8 +230,39 @@ def _address_sets(
     return judgement.sets(local, instance_ranges, Members.of([gateway]))
 
 
+def _groups(
+    memo: Memo, view_groups: Mapping[GroupId, ViewGroup], allow_same: bool, between: tuple[ViewGroup, ...]
+) -> _Groups:
+    """`between` are the groups of the self-test, whose ports may reach each other by rules alone."""
+    made = {name: memo.of(groups.objects, (name,), group, allow_same) for name, group in sorted(view_groups.items())}
+    rules_only = False
+    made |= {one.id: memo.of(groups.objects, (one.id,), one, rules_only) for one in between}
+    sets: dict[str, Set] = {}
+    chains: dict[str, Chain] = {}
+    for one in made.values():
+        sets.update(one.sets)
+        chains.update(one.chains)
+    peers = sorted({peer for one in made.values() for peer in one.peers})
+    failures = [Failure(f"groups/{name}", "ruleset", fault) for name, one in made.items() for fault in one.faults]
+    return _Groups(sets, chains, tuple((peer, groups.members_set(peer)) for peer in peers), tuple(failures))
+
+
+def _members_sets(
+    memo: Memo, peers: tuple[tuple[GroupId, str], ...], members: Mapping[GroupId, Members]
+) -> Mapping[str, Set]:
+    return {name: memo.of(_members_set, (peer,), members.get(peer, _NOBODY)) for peer, name in peers}
+
+
 def _members_set(members: Members) -> Set:
     return Set((KeyType.IPV4,), members)
+
+
+def _plain(memo: Memo, enforced: tuple[ViewInstance, ...]) -> tuple[ViewInstance, ...]:
+    return tuple(memo.of(_without_elastic, (vm.id,), vm) for vm in enforced)
+
+
+def _without_elastic(vm: ViewInstance) -> ViewInstance:
+    return replace(vm, elastic_ip=None) if vm.elastic_ip else vm
 
 
 def _metered(enforced: tuple[ViewInstance, ...], *ranges: tuple[Range, ...]) -> Metered:

@@ -12,7 +12,7 @@ older kernels miss it meanwhile. A table with an object of ours in another shape
 what operators keep in it is for the caller to carry over (`operatorrules`).
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field, replace
 from difflib import SequenceMatcher
@@ -78,10 +78,12 @@ def difference(
         found.steps[0].append(AddTable(name))
         seen = SeenTable()
     found.seen = seen
-    chains = {chain: _chain(found, chain, seen.chains.get(chain), wanted) for chain, wanted in table.chains.items()}
+    chains = dict(_chains(found, seen, table))
+    # most are the very objects that were seen: those are passed over without a call
     for set_name, wanted_set in table.sets.items():
-        if set_name not in deferred:
-            _set(found, set_name, seen.sets.get(set_name), wanted_set)
+        held_set = seen.sets.get(set_name)
+        if held_set is not wanted_set and set_name not in deferred:
+            _set(found, set_name, held_set, wanted_set)
     for map_name, wanted_map in table.maps.items():
         if map_name not in deferred:
             _map(found, map_name, seen.maps.get(map_name), wanted_map)
@@ -105,7 +107,7 @@ def _same_shapes(seen: SeenTable, table: Table) -> bool:
         return False
     for name, wanted in table.sets.items():
         is_set = seen.sets.get(name)
-        if is_set is not None and is_set is not wanted and is_set.shape != wanted.shape:
+        if is_set is not wanted and is_set is not None and is_set.shape != wanted.shape:
             return False
     for name, mapping in table.maps.items():
         is_map = seen.maps.get(name)
@@ -113,7 +115,11 @@ def _same_shapes(seen: SeenTable, table: Table) -> bool:
             return False
     for name, chain in table.chains.items():
         is_chain = seen.chains.get(name)
-        if is_chain is not None and (is_chain.hook != chain.hook or not is_chain.accepting):
+        if (
+            is_chain is not None
+            and is_chain.source is not chain
+            and (is_chain.hook != chain.hook or not is_chain.accepting)
+        ):
             return False
     # sets and maps share their names, and a chain's name may be taken by something that we cannot read
     taken = {what.split(" ", 1)[1] for what in seen.foreign}
@@ -124,8 +130,14 @@ def _same_shapes(seen: SeenTable, table: Table) -> bool:
     )
 
 
+def _chains(found: Difference, seen: SeenTable, table: Table) -> Iterator[tuple[str, SeenChain]]:
+    for name, wanted in table.chains.items():
+        held = seen.chains.get(name)
+        yield name, held if held is not None and held.source is wanted else _chain(found, name, held, wanted)
+
+
 def _chain(found: Difference, name: str, seen: SeenChain | None, wanted: Chain) -> SeenChain:
-    if seen is not None and (seen.source is wanted or is_operators(name)):
+    if seen is not None and is_operators(name):
         return seen
     is_new = seen is None
     if seen is None:
@@ -158,8 +170,6 @@ def _handle(rule: SeenRule) -> int:
 
 
 def _set(found: Difference, name: str, seen: Set | None, wanted: Set) -> None:
-    if seen is wanted:
-        return
     if seen is None:
         found.steps[1].append(AddSet(found.table, name, wanted))
     added, removed = _elements(seen, wanted)
@@ -195,10 +205,10 @@ def _map(found: Difference, name: str, seen: Map | None, wanted: Map) -> None:
 
 
 def _remove(found: Difference, seen: SeenTable, table: Table) -> None:
-    gone = [name for name in sorted(seen.chains) if name not in table.chains]
+    gone = sorted(seen.chains.keys() - table.chains.keys())
     found.steps[6].extend(FlushChain(found.table, name) for name in gone)
     # maps hold on to chains, so they go first
-    found.steps[6].extend(Remove(found.table, f"map {name}") for name in sorted(seen.maps) if name not in table.maps)
-    found.steps[6].extend(Remove(found.table, f"set {name}") for name in sorted(seen.sets) if name not in table.sets)
+    found.steps[6].extend(Remove(found.table, f"map {name}") for name in sorted(seen.maps.keys() - table.maps.keys()))
+    found.steps[6].extend(Remove(found.table, f"set {name}") for name in sorted(seen.sets.keys() - table.sets.keys()))
     found.steps[6].extend(Remove(found.table, what) for what in sorted(seen.foreign))
     found.steps[6].extend(Remove(found.table, f"chain {name}") for name in gone)

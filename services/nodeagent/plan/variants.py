@@ -22,7 +22,10 @@ def placed(table: Table, seen: SeenTable | None) -> Table:
     """`table` with each of its sets under the name that it has, or should get, in the kernel."""
     if seen is None:
         return table
-    names = {name: _name(name, wanted, seen) for name, wanted in table.sets.items() if wanted.interval}
+    new = (
+        (name, wanted) for name, wanted in table.sets.items() if wanted.interval and seen.sets.get(name) is not wanted
+    )
+    names = {name: _name(name, wanted, seen) for name, wanted in new}
     moved = {name: other for name, other in names.items() if other != name}
     if not moved:
         return table

@@ -5,12 +5,13 @@ is concerned if its verdicts lead there; one that leads nowhere near keeps its g
 """
 
 from collections.abc import Iterable
+from collections.abc import Set as AbstractSet
 
 from nodeagent.desired import elastic
 from nodeagent.desired.boxes import Box, covers
 from nodeagent.plan.difference import Difference
 from nodeagent.state import generations
-from nodeagent.state.rule import Goto, Jump, Verdict
+from nodeagent.state.rule import Faster, Goto, In, Jump, More
 from nodeagent.state.ruleset import Map, Set, Span, Table
 from verge.contract.members import Members
 
@@ -28,15 +29,14 @@ def addresses(found: Difference, table: Table, *, drain: bool) -> set[int]:
     names = set() if drain else _withdrawn(found, table)
     if not names:
         return again
-    if not names.isdisjoint(_reachable(_ROOTS, table)):
+    leads_there = _Reach(names, table).leads_there
+    if any(leads_there(root) for root in _ROOTS):
         return set(judged)
-    reached: dict[int | Verdict, bool] = {}
-    for address, verdict in judged.items():
-        if verdict not in reached:
-            target = [verdict.chain] if isinstance(verdict, Goto | Jump) else []
-            reached[verdict] = not names.isdisjoint(_reachable(target, table))
-        if reached[verdict]:
-            again.add(address)
+    again.update(
+        address
+        for address, verdict in judged.items()
+        if isinstance(verdict, Goto | Jump) and leads_there(verdict.chain)
+    )
     return again
 
 
@@ -60,17 +60,28 @@ def _boxes(elements: Iterable[tuple[int | str | Span, ...]]) -> frozenset[Box]:
     return frozenset(tuple(part for part in element if isinstance(part, Span)) for element in elements)
 
 
-def _reachable(chains: Iterable[str], table: Table) -> set[str]:
-    """Chains and sets that a packet entering one of `chains` can come by, other than through a map."""
-    found: set[str] = set()
-    waiting = list(chains)
-    while waiting:
-        name = waiting.pop()
-        if name in found or name not in table.chains:
-            continue
-        found.add(name)
-        for rule in table.chains[name].rules:
-            found.update(rule.sets)
-            if isinstance(rule.action, Goto | Jump):
-                waiting.append(rule.action.chain)
-    return found
+class _Reach:
+    """Where a packet that enters a chain can come by, other than through a map."""
+
+    def __init__(self, names: AbstractSet[str], table: Table) -> None:
+        self._names = names
+        self._chains = table.chains
+        self._known: dict[str, bool] = {}
+
+    def leads_there(self, name: str) -> bool:
+        """To one of the chains and sets that are asked about?"""
+        known = self._known.get(name)
+        if known is None:
+            self._known[name] = False  # until it is known: no chain leads to itself
+            known = self._known[name] = name in self._names or self._by_rules(name)
+        return known
+
+    def _by_rules(self, name: str) -> bool:
+        chain = self._chains.get(name)
+        for rule in chain.rules if chain else ():
+            for match in rule.matches:
+                if isinstance(match, In | Faster | More) and match.set in self._names:
+                    return True
+            if isinstance(rule.action, Goto | Jump) and self.leads_there(rule.action.chain):
+                return True
+        return False
