@@ -1,8 +1,8 @@
 """What it costs to put a document into force, and to change one thing in it, at two sizes; beside EDGE mode's way.
 
 By the agent's own parts in its own process: view → plan → one transaction → verified. At each size a change is measured, and
-undone, again and again, the sizes in turn; figures are medians. Processes are counted by the kernel, which numbers those of a
-lab one by one.
+undone, again and again, the sizes in turn, with a rest between any two; figures are medians. Processes are counted by the
+kernel, which numbers those of a lab one by one.
 
 EDGE mode's way is that of its daemon: all sets and all tables written anew by `ipset restore` and `iptables-restore`, and for
 whatever touches a VM or an address one process for each of the bridge's rules. Documents are not read, and nothing is
@@ -33,6 +33,8 @@ SMALL, LARGE = Size(86, 860, 100), Size(86, 860, 20_000)
 FLAT = 1.3
 _FIRSTS = 5
 _EDGE_ROUNDS = 2
+_REST_S = 0.02
+"""Between changes: an agent that is told something has been waiting for it, and has its share of the processor still."""
 Times = dict[str, list[float]]
 
 
@@ -134,6 +136,7 @@ class Changes:
         return replace(self._plain, members={**self._plain.members, name: more})
 
     def _apply(self, view: View) -> float:
+        time.sleep(_REST_S)
         with self._side.host.entered():
             return timed(lambda: _applied(self._agent, view))
 
