@@ -43,6 +43,9 @@ class Announcer:
         self._socket.close()
 
     def announce(self, addresses: Iterable[int]) -> None:
+        addresses = tuple(addresses)
+        if not addresses:
+            return  # a thread that is woken for nothing takes the interpreter from whoever woke it
         now = time.monotonic()
         with self._changed:
             for address in addresses:
