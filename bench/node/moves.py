@@ -170,6 +170,6 @@ def _to(open_: ExitStack, outside: Host, address: str, port: int, source_port: i
 
 def _apply(side: Side, view: View) -> None:
     assert side.enforcement
-    with side.host.entered():
+    with side.host.entered(), sides.preferred():
         outcome = side.enforcement.apply(view, clock_seconds=1_700_000_000)
     assert outcome.state == "applied", outcome

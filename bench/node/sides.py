@@ -6,9 +6,10 @@ those that send and receive are plugged, in the first, the middle and the last p
 
 from __future__ import annotations
 
+import os
 import shutil
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from ipaddress import IPv4Address
 
@@ -33,6 +34,8 @@ PACKAGES = {
     "ebtables-nft": "ebtables",
     "ipset": "ipset",
 }
+NICE = -10
+"""deploy/systemd/verge-nodeagent.service"""
 _NETFILTER = 12
 _FORGET_FLOWS = 1 << 8 | 2  # NFNL_SUBSYS_CTNETLINK, IPCTNL_MSG_CT_DELETE without a tuple: all of this namespace
 _FOLLOWED = "table ip followed { chain in { type filter hook input priority 0; ct state invalid drop; }; }"
@@ -88,6 +91,17 @@ def plug(side: Side, instances: Sequence[Instance]) -> None:
             f"link add {instance.interface} type veth peer {peer}", f"link set {instance.interface} master br0 up"
         )
         inside.ip(f"address add {instance.private_ip}/16 dev eth0", "link set eth0 up")
+
+
+@contextmanager
+def preferred() -> Iterator[None]:
+    """This thread before others, as the agent's unit has it (`Nice=`); as any other, where that is not permitted."""
+    with suppress(PermissionError):
+        os.setpriority(os.PRIO_PROCESS, 0, NICE)
+    try:
+        yield
+    finally:
+        os.setpriority(os.PRIO_PROCESS, 0, 0)
 
 
 @contextmanager
