@@ -21,12 +21,12 @@ from lab.host import Host
 from nodeagent.enforcement import Enforcement
 from nodeagent.kernel.netlink import Netlink
 from nodeagent.state.host import HostFacts
-from nodeagent.state.limits import Limits
+from nodeagent.state.limits import DEFAULTS, Limits
 from verge.contract.view import View
 
 RATED = Limits(flows=0, new_flows=1_000_000)
 """A burst of new flows is beyond any sensible limit: the rate is looked at, and allows it."""
-COUNTED = replace(RATED, flows=1_000_000)
+COUNTED = replace(RATED, flows=DEFAULTS.flows)
 FACTS = HostFacts("br0", "br0", limits=RATED)
 PACKAGES = {
     "iptables-legacy-restore": "iptables",
@@ -128,6 +128,12 @@ def verge(
             outcome = side.enforcement.apply(View.parse(wire(made)), clock_seconds=1_700_000_000)
         assert outcome.state == "applied", outcome
         yield side
+
+
+def make_busy(side: Side) -> None:
+    """Its instances are taken for such as have reached their number of flows."""
+    addresses = ", ".join(str(vm.ip) for vm in side.vms.values())
+    side.host.nft(f"add element ip verge busy_from {{ {addresses} }}")
 
 
 @contextmanager

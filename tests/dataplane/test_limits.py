@@ -131,6 +131,31 @@ def test_a_rate_in_front(flat: Lab, vms: list[Vm]) -> None:
         assert dropped(cloud)["new_flows"] == 200 - arrived
 
 
+def test_a_number_that_chance_watches_over(flat: Lab, vms: list[Vm]) -> None:
+    """Never less than was set; about twice that at most. The odds against either bound here: one to millions."""
+    greedy, neighbour, server = vms[0], vms[1], vms[2]
+    with limited(flat, vms, replace(LIMITS, flows=1024)) as cloud:
+        with capture(server.host, "eth0", is_sprayed, incoming=True) as seen:
+            spray(greedy.host, str(server.ip), 5000)
+            assert not expect([Flow.tcp(neighbour.host, server.host, server.ip, 22)], [])
+            arrived = len(seen.frames)
+        assert 1024 <= arrived <= 3600
+        assert dropped(cloud)["flows"] == 5000 - arrived
+        node, view = cloud.nodes["nc-1"], cloud.view("nc-1")
+        assert not node.moved()
+        assert node.resync(view).changes == 0
+
+
+def test_a_rate_in_front_of_a_great_number(flat: Lab, vms: list[Vm]) -> None:
+    sender, receiver = vms[0], vms[2]
+    with limited(flat, vms, replace(LIMITS, flows=1024, new_flows=1)) as cloud:
+        with capture(receiver.host, "eth0", is_sprayed, incoming=True) as seen:
+            spray(sender.host, str(receiver.ip), 1500)
+            assert not expect([Flow.tcp(vms[1].host, receiver.host, receiver.ip, 22)], [])
+            assert 900 <= len(seen.frames) < 1200, "as many at once as may be tracked"
+        assert dropped(cloud)["new_flows"] > 0
+
+
 def test_no_limits_at_all(flat: Lab, vms: list[Vm]) -> None:
     sender, receiver = vms[0], vms[2]
     with limited(flat, vms, Limits(0, 0, 0, 0, 0)) as cloud:

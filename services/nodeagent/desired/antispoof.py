@@ -73,7 +73,7 @@ def table(
             (
                 # a port that may send back what it sent (for an instance's own elastic IP) is to send back nothing else
                 rule(
-                    equals(Field.PACKET_TYPE, "broadcast", "multicast"),
+                    *_TO_MANY,
                     within("own_port", Field.IIFNAME, Field.OIFNAME),
                     DROP,
                 ),
@@ -118,6 +118,8 @@ _FOR_ITS_VM = within("own4", Field.OIFNAME, Field.ARP_DADDR_IP)
 _FROM_ITS_MAC = within("identity_mac", Field.IIFNAME, Field.ETHER_SADDR)
 _FROM_ITS_VM = within("identity4", Field.IIFNAME, Field.ETHER_SADDR, Field.IP_SADDR)
 _FOR_THIS_VM = within("own4", Field.OIFNAME, Field.IP_DADDR)
+# `other`, which most frames from one port to another are, in one comparison
+_TO_MANY = differs(Field.PACKET_TYPE, "other"), equals(Field.PACKET_TYPE, "broadcast", "multicast")
 _IP = equals(Field.ETHER_TYPE, "ip")  # and no VLAN tag (802.1Q, ad) before it
 
 
@@ -139,7 +141,7 @@ def _from_vm(facts: HostFacts, identity: Identity, found: Resolution) -> dict[st
             (
                 rule(*dhcprules.FROM_SERVER, DROP),
                 rule(*dhcprules.TO_SERVER, Goto("from_vm_dhcp")),
-                *limits.broadcasts(facts.limits, equals(Field.PACKET_TYPE, "broadcast", "multicast")),
+                *limits.broadcasts(facts.limits, *_TO_MANY),
                 to_host,
                 *resolution.short_cut(found),
                 rule(ACCEPT),

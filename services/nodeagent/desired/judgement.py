@@ -32,6 +32,7 @@ from nodeagent.state.limits import DEFAULTS, Limits
 from nodeagent.state.rule import (
     ACCEPT,
     DROP,
+    Bits,
     Dispatch,
     Field,
     Flag,
@@ -65,12 +66,22 @@ _INVALID = equals(Field.CT_STATE, "invalid")
 _LOCAL = within("local4", Field.IP_SADDR)
 _TO_LOCAL = within("local4", Field.IP_DADDR)
 _ECHO = 8
+# status bits of linux/netfilter/nf_conntrack_common.h; a packet without a flow has none of these fields, and matches none
+_EXPECTED, _SEEN_REPLY, _CONFIRMED, _SNAT, _DNAT = 0x1, 0x2, 0x8, 0x10, 0x20
+_UNTRANSLATED = Bits(Field.CT_STATUS, _SEEN_REPLY | _CONFIRMED | _SNAT | _DNAT, _SEEN_REPLY | _CONFIRMED)
+"""Of a flow that both sides have spoken in."""
+_FIRST = Bits(Field.CT_STATUS, _EXPECTED | _CONFIRMED | _SNAT | _DNAT, 0)
+"""Packet of a flow that is related to none."""
+_NOT_TO_ELASTIC = Bits(Field.CT_STATUS, _DNAT, 0)
+_UNMARKED = equals(Field.CT_MARK, 0)
+_MARKED = differs(Field.CT_MARK, 0)
 _FROM_INSTANCE = within("instances4", Field.IP_SADDR)
 _UDP = equals(Field.L4PROTO, UDP)
 # the ports first, in one look that says no to nearly everything
 _DHCP_REQUEST = equals(Field.SPORT, 68), equals(Field.DPORT, 67), _UDP
 _DHCP_ANSWER = equals(Field.SPORT, 67), equals(Field.DPORT, 68), _UDP
 _METADATA = equals(Field.IP_DADDR, int(METADATA))
+_NO_METADATA = differs(Field.IP_DADDR, int(METADATA))
 _METADATA_FLOW = equals(Field.CT_FIRST_DADDR, int(METADATA))
 
 
@@ -115,14 +126,26 @@ def base_chains(manners: Manners) -> dict[str, Chain]:
         "prerouting": Chain((*_no_spoofs(manners.public_interface), rule(_LOCAL, Jump("from_vm"))), PREROUTING),
         "from_vm": Chain(
             (
+                rule(*_DHCP_REQUEST, ACCEPT),
+                # most packets, and what most flows begin with, know their way; what follows would come to the same
+                rule(_UNTRANSLATED, _ORIGINAL, midst.NOT_REVERSED, _NO_METADATA, Dispatch(Field.IP_SADDR, "vm_out")),
+                rule(_FIRST, _UNMARKED, Goto("from_vm_first")),
                 # conntrack gives no flow to ICMP messages that neither ask nor belong to one: they are judged each by itself
                 rule(_INVALID, differs(Field.L4PROTO, ICMP), DROP),
-                rule(*_DHCP_REQUEST, ACCEPT),
                 rule(_REPLY, Goto("from_vm_reply")),
                 _unbound(Field.CT_REPLY_DADDR, Field.IP_SADDR),
                 *limits.first_packets(manners.limits, "from"),
                 rule(_METADATA, Goto("to_metadata")),
                 *midst.FROM_VM,
+                rule(Dispatch(Field.IP_SADDR, "vm_out")),
+                rule(DROP),
+            )
+        ),
+        "from_vm_first": Chain(
+            (
+                *limits.begun(manners.limits),
+                rule(_METADATA, Goto("to_metadata")),
+                midst.FIRST_FROM_VM,
                 rule(Dispatch(Field.IP_SADDR, "vm_out")),
                 rule(DROP),
             )
@@ -188,6 +211,15 @@ def base_chains(manners: Manners) -> dict[str, Chain]:
         "postrouting": Chain((rule(_TO_LOCAL, Jump("to_vm")),), POSTROUTING),
         "to_vm": Chain(
             (
+                # as in from_vm
+                rule(
+                    _MARKED,
+                    _ORIGINAL,
+                    _NOT_TO_ELASTIC,
+                    within(generations.VALID, Field.IP_DADDR, Field.CT_MARK),
+                    ACCEPT,
+                ),
+                rule(_FIRST, Goto("to_vm_first")),
                 rule(_REPLY, Goto("to_vm_reply")),
                 _unbound(Field.CT_FIRST_DADDR, Field.IP_DADDR),
                 rule(within(generations.VALID, Field.IP_DADDR, Field.CT_MARK), ACCEPT),
@@ -196,6 +228,7 @@ def base_chains(manners: Manners) -> dict[str, Chain]:
                 rule(DROP),
             )
         ),
+        "to_vm_first": Chain((rule(Dispatch(Field.IP_DADDR, "vm_in")), rule(DROP))),
         "to_vm_reply": Chain(
             (
                 _unbound(Field.CT_REPLY_DADDR, Field.IP_DADDR),

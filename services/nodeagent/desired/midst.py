@@ -23,6 +23,7 @@ from nodeagent.state import generations
 from nodeagent.state.rule import (
     ACCEPT,
     DROP,
+    Bits,
     Dispatch,
     Field,
     Flag,
@@ -41,10 +42,11 @@ _REVERSE: Final = rule(Write(Field.CT_MARK, f"ct mark | {generations.REVERSED:#x
 # Linux takes clients' ports from 32768 on, others from 49152 on (RFC 6335, section 6)
 _OF_A_CLIENT: Final = equals(Field.SPORT, "32768-65535"), equals(Field.DPORT, "0-32767")
 
-FROM_VM: Final[tuple[Rule, ...]] = (
-    rule(_REVERSED, Goto("from_vm_reversed")),
-    rule(equals(Field.CT_STATE, "new"), Flag(Field.TCP_FLAGS, "syn", negate=True), Goto("from_vm_midst")),
+NOT_REVERSED: Final = Bits(Field.CT_MARK, generations.REVERSED, 0)
+FIRST_FROM_VM: Final[Rule] = rule(
+    Flag(Field.TCP_FLAGS, "syn", negate=True), equals(Field.CT_STATE, "new"), Goto("from_vm_midst")
 )
+FROM_VM: Final[tuple[Rule, ...]] = (rule(_REVERSED, Goto("from_vm_reversed")), FIRST_FROM_VM)
 """What conntrack takes for the way there, before egress rules are asked."""
 TO_VM: Final[Rule] = rule(_REVERSED, Goto("to_vm_reversed"))
 """What it takes for the way back, likewise."""

@@ -104,7 +104,7 @@ def bridge_sets(facts: HostFacts, identity: Identity, found: Resolution) -> dict
         "gateway4": Set((KeyType.IPV4,), Members.of(shared if found.gateway else ())),
         "answered4": _spans(answered if found.gateway else ()),
         "bridge4": _addresses(on_bridge),
-        "node4": _addresses({*map(int, identity.addresses)} - shared),
+        "node4": Set((KeyType.IPV4,), Members.of(sorted({*map(int, identity.addresses)} - shared)), room=ROOM),
         **here(facts, Members.of(())),
         "heeded4": _set((KeyType.IPV4, KeyType.IPV4), [(one, one) for one in found.known]),
         "uplinks": _set((KeyType.IFNAME,), [(name,) for name in identity.uplinks]),

@@ -50,6 +50,7 @@ _AS_IDENTIFIER = rule(
     Write(Field.IP_SADDR, str(IDENTIFIER)),
 )
 _TRANSLATED = Flag(Field.CT_STATUS, "dnat")
+_NOT_TRANSLATED = Flag(Field.CT_STATUS, "dnat", negate=True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +75,8 @@ def chains(found: Translations) -> Mapping[str, Chain]:
         "nat_output": Chain((_TO_INSTANCE,), OUTPUT),
         "nat_postrouting": Chain(
             (
+                # between instances; what follows would come to the same, with more looks
+                rule(_NOT_TRANSLATED, within("instances4", Field.IP_DADDR), ACCEPT),
                 rule(outside("local4", Field.IP_SADDR), ACCEPT),
                 rule(_TRANSLATED, equals(Field.CT_FIRST_DADDR, int(METADATA)), Goto("nat_metadata")),
                 # two instances on this node, which see each other as any other two do

@@ -116,10 +116,13 @@ def _filled(body: dict[str, Any]) -> Set | None:
     if body.get("size") != FILLED_SIZE or not body.keys() <= _PLAIN | {"size", "timeout"}:
         return None
     flags = set(body.get("flags", [])) - {"dynamic"}
-    key = (KeyType(body["type"]),)
-    if flags == {"timeout"} and body.get("timeout") == FORGOTTEN_S:
+    kinds = body["type"] if isinstance(body["type"], list) else [body["type"]]
+    key = tuple(KeyType(kind) for kind in kinds)
+    if not flags:
+        return Set(key, frozenset(), fills="flows")
+    if body.get("timeout") == FORGOTTEN_S["rate"]:
         return Set(key, frozenset(), fills="rate")
-    return None if flags else Set(key, frozenset(), fills="flows")
+    return Set(key, frozenset(), fills="notes") if body.get("timeout") == FORGOTTEN_S["notes"] else None
 
 
 def _elements(key: tuple[KeyType, ...], entries: Iterable[Any], *, interval: bool) -> Iterable[Element]:

@@ -8,8 +8,11 @@ the kernel keeps in it and each match raises. An element is never deleted and ad
       out    from it, by the address that the flow had before source translation; the peer is the destination
     input 200    out, to this host itself
 
-*Inside* is a peer in the private ranges or among the elastic IPs of the cloud. A set's element carries the instance's id as
-comment, so that an address that passes to another begins anew also if nobody was there to see it.
+Packets between two instances of this node, which are most, end with the first rule of all; what leaves with an instance's own
+address needs no look at its flow either.
+
+*Inside* is a peer in the private ranges or among the elastic IPs of the cloud, or another instance here. A set's element carries
+the instance's id as comment, so that an address that passes to another begins anew also if nobody was there to see it.
 """
 
 from collections.abc import Iterable, Mapping
@@ -21,7 +24,7 @@ from nodeagent.nft import text
 from nodeagent.state.metered import Metered
 from nodeagent.state.ownership import METERS
 from nodeagent.state.rule import KeyType
-from nodeagent.state.ruleset import Span
+from nodeagent.state.ruleset import ROOM, Span
 from verge.contract.members import format_address, parse_address
 
 Direction = Literal["in", "out"]
@@ -31,36 +34,37 @@ SETS: Final[Mapping[tuple[Direction, Scope], str]] = {
     (direction, scope): f"{direction}_{scope}" for direction in DIRECTIONS for scope in ("inside", "outside")
 }
 
-_SHAPE: Final = """
-add table {table}
-delete table {table}
-add table {table}
-add set {table} cloud {{ type ipv4_addr; flags interval; }}
-add set {table} in_inside {{ type ipv4_addr; counter; }}
-add set {table} in_outside {{ type ipv4_addr; counter; }}
-add set {table} out_inside {{ type ipv4_addr; counter; }}
-add set {table} out_outside {{ type ipv4_addr; counter; }}
-add set {table} here {{ type ipv4_addr; }}
-add chain {table} postrouting {{ type filter hook postrouting priority 200; policy accept; }}
-add chain {table} input {{ type filter hook input priority 200; policy accept; }}
-add chain {table} coming
-add chain {table} original
-add chain {table} reply
-add chain {table} flowless
-add rule {table} postrouting ip daddr @here jump coming
-add rule {table} postrouting ct direction original ct original ip saddr @here goto original
-add rule {table} postrouting ct direction reply ct reply ip saddr @here goto reply
-add rule {table} postrouting ct state invalid,untracked ip saddr @here goto flowless
-add rule {table} input ct direction original ct original ip saddr @here goto original
-add rule {table} input ct direction reply ct reply ip saddr @here goto reply
-add rule {table} coming ip saddr @cloud ip daddr @in_inside return
-add rule {table} coming ip saddr != @cloud ip daddr @in_outside
-add rule {table} original ip daddr @cloud ct original ip saddr @out_inside return
-add rule {table} original ip daddr != @cloud ct original ip saddr @out_outside
-add rule {table} reply ip daddr @cloud ct reply ip saddr @out_inside return
-add rule {table} reply ip daddr != @cloud ct reply ip saddr @out_outside
-add rule {table} flowless ip daddr @cloud ip saddr @out_inside return
-add rule {table} flowless ip daddr != @cloud ip saddr @out_outside
+_SHAPE: Final = f"""
+add table {{table}}
+delete table {{table}}
+add table {{table}}
+add set {{table}} cloud {{{{ type ipv4_addr; flags interval; }}}}
+add set {{table}} in_inside {{{{ type ipv4_addr; size {ROOM}; counter; }}}}
+add set {{table}} in_outside {{{{ type ipv4_addr; size {ROOM}; counter; }}}}
+add set {{table}} out_inside {{{{ type ipv4_addr; size {ROOM}; counter; }}}}
+add set {{table}} out_outside {{{{ type ipv4_addr; size {ROOM}; counter; }}}}
+add set {{table}} here {{{{ type ipv4_addr; size {ROOM}; }}}}
+add chain {{table}} postrouting {{{{ type filter hook postrouting priority 200; policy accept; }}}}
+add chain {{table}} input {{{{ type filter hook input priority 200; policy accept; }}}}
+add chain {{table}} untranslated
+add chain {{table}} coming
+add chain {{table}} original
+add chain {{table}} reply
+add rule {{table}} postrouting ip saddr @here ip daddr @in_inside ip saddr @out_inside return
+add rule {{table}} postrouting ip saddr @here goto untranslated
+add rule {{table}} postrouting ip daddr @here jump coming
+add rule {{table}} postrouting ct direction original ct original ip saddr @here goto original
+add rule {{table}} postrouting ct direction reply ct reply ip saddr @here goto reply
+add rule {{table}} input ct direction original ct original ip saddr @here goto original
+add rule {{table}} input ct direction reply ct reply ip saddr @here goto reply
+add rule {{table}} untranslated ip daddr @cloud ip saddr @out_inside return
+add rule {{table}} untranslated ip saddr @out_outside
+add rule {{table}} coming ip saddr @cloud ip daddr @in_inside return
+add rule {{table}} coming ip daddr @in_outside
+add rule {{table}} original ip daddr @cloud ct original ip saddr @out_inside return
+add rule {{table}} original ct original ip saddr @out_outside
+add rule {{table}} reply ip daddr @cloud ct reply ip saddr @out_inside return
+add rule {{table}} reply ct reply ip saddr @out_outside
 """
 _RULES: Final = sum(line.startswith("add rule") for line in _SHAPE.splitlines())
 _CHAINS: Final = {"postrouting": ("postrouting", 200), "input": ("input", 200)}

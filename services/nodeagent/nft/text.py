@@ -8,6 +8,7 @@ from nodeagent.state import ownership
 from nodeagent.state.rule import (
     Accept,
     Action,
+    Bits,
     Dispatch,
     Drop,
     Faster,
@@ -19,6 +20,8 @@ from nodeagent.state.rule import (
     KeyType,
     Match,
     More,
+    Note,
+    OneOf,
     Rule,
     Stamp,
     Translate,
@@ -31,8 +34,8 @@ from verge.contract.members import format_address
 
 FILLED_SIZE: Final = 65535
 """Of sets that the packet path fills: as many ports or addresses as one host can have. The kernel asks for a bound."""
-FORGOTTEN_S: Final = 60
-"""A rate that nothing has come up to for so long starts anew."""
+FORGOTTEN_S: Final = {"rate": 60, "notes": 3600}
+"""A rate that nothing has come up to for so long starts anew; what was noted is kept so long."""
 
 
 def part(kind: KeyType, value: Part) -> str:
@@ -89,6 +92,8 @@ def action(value: Action) -> str:
             return f"{field.text} vmap @{name}"
         case Stamp(field, name):
             return f"ct mark set {field.text} map @{name}"
+        case Note(field, name):
+            return f"update @{name} {{ {field.text} }}"
         case Write(field, text):
             return f"{field.text} set {text}"
         case Translate(side, address, port):
@@ -111,8 +116,13 @@ def _match(value: Match) -> str:
             return f"{field.text} & {name} {'==' if negate else '!='} 0"
         case Faster(field, name, rate, burst):
             return f"update @{name} {{ {field.text} limit rate over {rate}/second burst {burst} packets }}"
-        case More(field, name, most):
-            return f"add @{name} {{ {field.text} ct count over {most} }}"
+        case Bits(field, mask, wanted):
+            return f"{field.text} & {mask:#x} == {wanted:#x}"
+        case OneOf(number):
+            return f"numgen random mod {number} 0"
+        case More(field, name, most, shares):
+            key = field.text if shares is None else f"{field.text} . numgen random mod {shares}"
+            return f"add @{name} {{ {key} ct count over {most // (shares or 1)} }}"
         case _:
             assert_never(value)
 
@@ -143,7 +153,10 @@ def set_declaration(value: Set) -> str:
 
 
 _FILLED: Final = {
-    "rate": f" size {FILLED_SIZE}; flags dynamic,timeout; timeout {FORGOTTEN_S}s;",
+    **{
+        fills: f" size {FILLED_SIZE}; flags dynamic,timeout; timeout {seconds}s;"
+        for fills, seconds in FORGOTTEN_S.items()
+    },
     "flows": f" size {FILLED_SIZE}; flags dynamic;",
 }
 

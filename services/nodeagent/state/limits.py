@@ -11,11 +11,11 @@ from typing import Final
 @dataclass(frozen=True, slots=True)
 class Limits:
     flows: int = 4096
-    """Tracked at a time, in each direction: as many that it began, as many that others began with it. The kernel goes
-    through the list of them for a new flow, at most once in a tick: some thousands are no trouble, some ten thousands are."""
+    """Tracked at a time, in each direction: as many that it began, as many that others elsewhere began with it. From 1,024 on
+    it is the least that an instance may have, and twice that about the most: `desired.limits` says why."""
     new_flows: int = 1000
-    """A second, in each direction. In front of the count, which forgets some eight ended flows a tick and no more: without,
-    a flood would make its list longer faster than it is made shorter."""
+    """A second, in each direction; if it is a tenth of `flows` or more, of instances that have had so many flows within the
+    hour."""
     arp: int = 100
     dhcp: int = 10
     """All instances of a host have one DHCP server, a process with a queue."""

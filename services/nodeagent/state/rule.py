@@ -107,6 +107,15 @@ class Flag:
 
 
 @dataclass(frozen=True, slots=True)
+class Bits:
+    """Of the field's bits in `mask`, these are set, and no others."""
+
+    field: Field
+    mask: int
+    value: int
+
+
+@dataclass(frozen=True, slots=True)
 class Faster:
     """Packets with this value of the field come at more than `rate` a second, behind the first `burst`. Counted in the
     named set, for each value apart."""
@@ -120,14 +129,25 @@ class Faster:
 @dataclass(frozen=True, slots=True)
 class More:
     """With this value of the field there are more than `most` flows tracked, this one included. Counted in the named set;
-    only for the first packet of a flow (some kernels count it again with each)."""
+    only for the first packet of a flow (some kernels count it again with each).
+
+    In `shares`: each flow falls to one of so many counts, by chance, and each may hold its part of `most`. Without, the set has
+    the field alone as its key."""
 
     field: Field
     set: str
     most: int
+    shares: int | None = None
 
 
-Match = Is | In | Flag | Faster | More
+@dataclass(frozen=True, slots=True)
+class OneOf:
+    """One packet of so many, by chance."""
+
+    number: int
+
+
+Match = Is | In | Flag | Bits | Faster | More | OneOf
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,6 +191,14 @@ class Stamp:
 
 
 @dataclass(frozen=True, slots=True)
+class Note:
+    """Puts the field's value into the named set, for as long as that keeps it, and goes on."""
+
+    field: Field
+    set: str
+
+
+@dataclass(frozen=True, slots=True)
 class Write:
     """Puts the value into the packet's field, and goes on."""
 
@@ -197,7 +225,7 @@ class TranslateBy:
 
 
 Verdict = Accept | Drop | Jump | Goto
-Action = Verdict | Dispatch | Stamp | Write | Translate | TranslateBy
+Action = Verdict | Dispatch | Stamp | Note | Write | Translate | TranslateBy
 
 
 @dataclass(frozen=True, slots=True)
@@ -208,7 +236,7 @@ class Rule:
     @property
     def sets(self) -> tuple[str, ...]:
         """Names of the sets it looks into (maps are not among them)."""
-        return tuple(match.set for match in self.matches if isinstance(match, In | Faster | More))
+        return tuple(part.set for part in (*self.matches, self.action) if isinstance(part, In | Faster | More | Note))
 
     @property
     def maps(self) -> tuple[str, ...]:

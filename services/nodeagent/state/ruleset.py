@@ -51,7 +51,7 @@ class Set:
     room: int | None = None
     """The most it can ever hold, where that is known: the kernel then looks once into a table of fixed size, at each packet
     (nft_set_hash), where one that may grow costs twice the time."""
-    fills: Literal["no", "rate", "flows"] = "no"
+    fills: Literal["no", "rate", "flows", "notes"] = "no"
     """Does the packet path put elements in, and what does it keep with each? What is in such a set is nobody's intent:
     `elements` is empty, and is never compared."""
 

@@ -20,6 +20,8 @@ GROUPS = ("sg-a", "sg-b", "sg-c")
 PEERS = ("10.111.101.1", "10.111.101.2", "10.111.101.200", "192.0.2.5", "192.0.2.133", "0.0.0.0", "255.255.255.255")
 CIDRS = ("0.0.0.0/0", "192.0.2.0/24", "192.0.2.128/25", "192.0.2.5/32", "10.0.0.0/8", "10.111.101.2/32")
 PORTS = (0, 1, 22, 79, 80, 81, 65534, 65535)
+SEEN = 0xA
+"""IPS_SEEN_REPLY and IPS_CONFIRMED."""
 ANSWERS = {8: 0, 13: 14, 15: 16, 17: 18}
 
 peers = st.one_of(
@@ -109,6 +111,7 @@ def packet(
         Field.CT_DIRECTION: "reply" if reply else "original",
         Field.CT_STATE: "established" if reply or mark else "new",
         Field.CT_MARK: mark,
+        Field.CT_STATUS: SEEN if reply or mark else 0,
         Field.DADDR_TYPE: "unicast",
     }
     if protocol == 1:

@@ -5,6 +5,7 @@ from typing import Literal, assert_never
 
 from nodeagent.state.rule import (
     Accept,
+    Bits,
     Dispatch,
     Drop,
     Faster,
@@ -17,6 +18,7 @@ from nodeagent.state.rule import (
     KeyType,
     Match,
     More,
+    OneOf,
     Stamp,
     Translate,
     TranslateBy,
@@ -72,7 +74,7 @@ def walk(table: Table, chain: str, packet: Packet) -> Fate:
                 packet.fields[Field.CT_MARK] = found  # type: ignore[assignment]
                 continue
             action = found  # type: ignore[assignment]
-        assert isinstance(action, Accept | Drop | Jump | Goto)
+        assert isinstance(action, Accept | Drop | Jump | Goto), "nothing is beyond a limit, and nothing noted"
         fate = _act(table, action, packet)
         if fate != "end" or isinstance(action, Goto):
             return fate
@@ -124,7 +126,11 @@ def _matches(table: Table, match: Match, packet: Packet) -> bool:
             status = packet.fields.get(wanted, 0)
             assert isinstance(status, int)
             return bool(status & STATUS[name]) != negate
-        case Faster() | More():
+        case Bits(wanted, mask, value):
+            bits = packet.fields.get(wanted, 0)
+            assert isinstance(bits, int)
+            return bits & mask == value
+        case Faster() | More() | OneOf():
             return False  # a packet by itself is beyond no limit
         case _:
             assert_never(match)
