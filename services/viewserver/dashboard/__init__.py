@@ -1,4 +1,5 @@
-"""The operator's page: plain HTML, CSS and ES modules, served as they are. No build step, and nothing from other hosts.
+"""The operator's page: plain HTML, CSS and ES modules, served as they are. No build step, and nothing from other hosts;
+`assets/vendor` holds what is not ours, with its license.
 
 The page asks the API like any other client, with the token that its reader pastes. Every URL in it is relative, so it works
 behind a path prefix.

@@ -17,7 +17,7 @@ import { onTheme } from "./theme.js";
 
 const PAGE = 30;
 const KEPT_HAPPENINGS = 200;
-const REST = 4; // after a drawing, that many times what it took: the page stays usable whatever the size of the cloud
+const REST = 8; // after a drawing, that many times what it took: the page stays usable whatever the size of the cloud
 const SUMMARIES_MS = 5000;
 
 let token = null;
@@ -178,7 +178,7 @@ function drawCloud() {
   drawAttention(tally.worst, openNode);
   drawFences(cloud.summary.fences);
   drawZones(cloud.summary.zones, (zone) => { nodes.show(zone); });
-  nodes.draw(cloud.inOrder(), tally, now);
+  nodes.draw(cloud.inOrder(), cloud.news, tally, now);
   drawChanges(changes, cloud.nodes, (number) => open("change", number));
   by("older").hidden = !cloud.older;
   happenings.draw(cloud.lastHappenings(KEPT_HAPPENINGS));

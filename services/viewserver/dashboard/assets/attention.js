@@ -1,7 +1,7 @@
 // What needs somebody, on top: laggards, rejections, silence, each with its reason; and fences that wait.
 
 import { by, cell, el, keyed, since } from "./dom.js";
-import { clock, plural, STATES } from "./format.js";
+import { local, plural, STATES } from "./format.js";
 
 const MOST_ROWS = 50;
 
@@ -35,8 +35,7 @@ export function drawAttention(worst, open) {
   more.textContent = `and ${worst.length - MOST_ROWS} more, in the grid below`;
 }
 
-/** The server's words; a time in them is written as the reader's clock has it. */
-export const reason = (node) => (node.reason ?? "").replace(/\d{4}-\d\d-\d\dT[\d:.]+(?:Z|[+-]\d\d:\d\d)/, (at) => clock(at));
+export const reason = (node) => local(node.reason ?? "");
 
 function lastSeen(node) {
   if (node.state === "never-seen") return "never";

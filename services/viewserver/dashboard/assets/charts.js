@@ -5,7 +5,7 @@ import { clock, duration, plural } from "./format.js";
 import { get } from "./feed.js";
 import uPlot from "./vendor/uplot/uPlot.js";
 
-const HEIGHT = 150;
+const HEIGHT = 128;
 const AGAIN_MS = 60_000;
 const drawn = new Set();
 
@@ -29,11 +29,11 @@ function chart(parent, { title, lines, values, time, data, top }) {
     cursor: { y: false, drag: { x: false, y: false }, ...(time ? { sync: { key: "lag" } } : {}) },
     scales: { x: { time }, y: { range: (_, __, most) => [0, Math.max(top, most * 1.1)] } },
     axes: [
-      { ...axis, values: time ? (_, ticks) => ticks.map((s) => clock(s * 1000).slice(-8, -3)) : (_, ticks) => ticks.map((ms) => duration(ms)), space: 60 },
+      { ...axis, values: time ? (_, ticks) => ticks.map((s) => clock(s * 1000).slice(-8, -3)) : (_, ticks) => ticks.map((ms) => duration(ms)), space: 60, size: 28 },
       { ...axis, size: 56, values: (_, ticks) => ticks.map(values) },
     ],
     series: [{}, ...lines.map((line) => ({
-      label: line.label, stroke: () => colour(line.colour), width: 1.5, points: { show: false }, paths: line.steps ? uPlot.paths.stepped({ align: 1 }) : undefined,
+      label: line.label, stroke: () => colour(line.colour), width: 1.5, points: { show: time, size: 4, stroke: () => colour(line.colour), fill: () => colour(line.colour) }, paths: line.steps ? uPlot.paths.stepped({ align: 1 }) : undefined,
       fill: line.fill ? () => colour(`${line.colour}-back`) : undefined, spanGaps: false, dash: line.dash,
     }))],
     hooks: { setCursor: [(u) => tell(u)] },

@@ -20,6 +20,8 @@ export class Cloud {
     this.older = false;
     this.coming = null; // nodes that are told after hello: they take the others' place when all are there
     this.sorted = null;
+    this.ordered = null;
+    this.news = 0; // grows with whatever is told of nodes
   }
 
   hello(body) {
@@ -30,6 +32,8 @@ export class Cloud {
 
   told(body) {
     const into = this.coming ?? this.nodes;
+    this.news++;
+    this.ordered = null;
     for (const node of body.set) {
       const known = into.get(node.node);
       node.key = known?.key ?? natural(node.node);
@@ -44,7 +48,8 @@ export class Cloud {
     this.summary = body;
     if (!this.coming) return;
     this.nodes = this.coming;
-    this.coming = this.sorted = null;
+    this.coming = this.sorted = this.ordered = null;
+    this.news++;
   }
 
   revision(body) {
@@ -86,7 +91,8 @@ export class Cloud {
       const names = [...this.nodes.values()].sort((one, two) => ascending(one.zone, two.zone) || ascending(one.key, two.key));
       this.sorted = names.map((node) => node.node);
     }
-    return this.sorted.map((name) => this.nodes.get(name));
+    this.ordered ??= this.sorted.map((name) => this.nodes.get(name));
+    return this.ordered;
   }
 
   /** Of all nodes: how many are in each state, how many matter and are converged, how far the furthest is behind, the worst first. */

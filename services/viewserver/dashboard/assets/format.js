@@ -36,6 +36,9 @@ export function clock(at) {
   return date.toDateString() === new Date().toDateString() ? time : `${date.toLocaleDateString("en-CA")} ${time}`;
 }
 
+/** The server's words; a time in them is written as the reader's clock has it. */
+export const local = (words) => words.replace(/\d{4}-\d\d-\d\dT[\d:.]+(?:Z|[+-]\d\d:\d\d)/g, (at) => clock(at));
+
 export const plural = (count, one, many = `${one}s`) => `${count} ${count === 1 ? one : many}`;
 
 /** Never 100 % of what is not all. */

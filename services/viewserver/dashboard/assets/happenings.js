@@ -1,7 +1,7 @@
 // What befell nodes and addresses: drift, fences, rejections, preflight, silence. The newest first.
 
 import { by, cell, el, keyed, since } from "./dom.js";
-import { clock, duration } from "./format.js";
+import { clock, duration, local } from "./format.js";
 
 export const KINDS = {
   rejected: { glyph: "✕", word: "rejected", tone: "bad" },
@@ -41,7 +41,7 @@ export function told(happening) {
     more?.silent_s != null ? `after ${duration(more.silent_s * 1000)}` : null,
     more?.remedy ? `remedy: ${more.remedy}` : null,
   ].filter(Boolean);
-  return [happening.what ?? "", notes.length ? el("span", { class: "hint" }, ` ${notes.join(", ")}`) : null];
+  return [local(happening.what ?? ""), notes.length ? el("span", { class: "hint" }, ` ${notes.join(", ")}`) : null];
 }
 
 export class Happenings {

@@ -19,7 +19,7 @@ export function drawHeadline({ summary, tally, changes, now }) {
   by("subline").textContent = why;
   document.title = `${worst.length ? `(${worst.length}) ` : ""}Verge`;
   by("cloud").dataset.mood = worst.length ? "bad" : "good";
-  speak(worst.length ? `${text}. ${why}` : text.replace(/ revision \d+/, ""));
+  speak(worst.length ? `${text}. ${why}` : text.replace(/revision \d+/, "the head revision"));
   const last = changes.find(({ summary: one }) => one?.affected && one.applied >= one.affected && !one.exceptions?.length);
   const { seconds, versions } = lagNow(tally, now);
   drawFigures([

@@ -19,6 +19,7 @@ export class Nodes {
     this.asTable = false;
     this.worstFirst = false;
     this.drawings = { cells: new CellGrid(open), canvas: new CanvasGrid(open), table: new NodeTable(open) };
+    for (const { element } of Object.values(this.drawings)) element.hidden = true;
     by("nodes").replaceChildren(...Object.values(this.drawings).map((one) => one.element));
     by("by-name").addEventListener("input", () => this.set("name", by("by-name").value.trim().toLowerCase()));
     by("by-zone").addEventListener("change", () => this.set("zone", by("by-zone").value));
@@ -49,15 +50,20 @@ export class Nodes {
   clear() {
     Object.assign(this, { states: new Set(), zone: "", name: "", asTable: false, worstFirst: false });
     for (const id of ["by-name", "by-zone"]) by(id).value = "";
+    this.drawn = null;
     for (const drawing of Object.values(this.drawings)) drawing.draw([], 0);
     this.drawings.canvas.option.textContent = this.drawings.canvas.tip.textContent = "";
     by("legend").replaceChildren();
   }
 
-  draw(nodes, tally, now) {
+  /** `news`: differs from the last time if any node does. */
+  draw(nodes, news, tally, now) {
     this.drawLegend(tally.states);
     const zones = [...new Set(nodes.map((node) => node.zone))];
     this.drawZones(zones);
+    const asked = [news, ...this.states, this.zone, this.name, this.asTable, this.worstFirst].join("\n");
+    if (asked === this.drawn && !tally.states.lagging) return; // only time has passed, and it shows nowhere
+    this.drawn = asked;
     const shown = nodes.filter((node) =>
       (!this.states.size || this.states.has(node.state)) && (!this.zone || node.zone === this.zone) &&
       (!this.name || node.node.toLowerCase().includes(this.name)));

@@ -54,7 +54,9 @@ export function changeBars(change, scale) {
 
 /** The scale in the table's head. */
 export function axis(scale) {
-  return scale.ticks().map((ms) => [scale.x(ms) / WIDTH, duration(ms)]);
+  const ticks = scale.ticks();
+  const every = ticks.length > 5 ? 2 : 1; // the last has its words, whatever else has
+  return ticks.filter((_, index) => (ticks.length - 1 - index) % every === 0).map((ms) => [scale.x(ms) / WIDTH, duration(ms).replace(".0 s", " s")]);
 }
 
 const STAGES = ["fetch", "plan", "apply", "verify"];

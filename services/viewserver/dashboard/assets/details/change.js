@@ -47,7 +47,7 @@ export class ChangeDetail {
         ["In force after", percentiles(change.ms)],
         ["Exceptions", change.exceptions?.length ? `object closed on ${change.exceptions.join(", ")}` : null],
       ),
-      table("Who rejected it", [["Node"], ["When"], ["Object"], ["Reason", "reason"]], nodes.flatMap(([name, one]) =>
+      table("Who rejected it", [["Node", "name-of"], ["When"], ["Object"], ["Reason", "reason"]], nodes.flatMap(([name, one]) =>
         (one?.rejections ?? []).flatMap((rejection) => rejection.failures.map((failure) =>
           [this.node(name), `${clock(rejection.at)}${rejection.over_at ? `, over at ${clock(rejection.over_at)}` : ""}`,
             failure.object, `${failure.reason} (${failure.stage})`])))),
@@ -66,7 +66,7 @@ export class ChangeDetail {
     const slowest = Math.max(1, ...nodes.map(([, one]) => one?.ms ?? 0));
     const rest = nodes.length - this.most;
     const rows = table(`Nodes, the slowest first, from the commit to ${duration(slowest)}`,
-      [["Node"], ["Told", "number"], ["In force", "number"], ["Commit → told → applied", "bars"], ["By the node’s own clock"]],
+      [["Node", "name-of"], ["Told", "number"], ["In force", "number"], ["Commit → told → applied", "bars"], ["By the node’s own clock"]],
       nodes.slice(0, this.most).map(([name, one]) => [
         this.node(name), one && duration(one.told_ms), one?.ms != null ? duration(one.ms) : "not yet",
         one?.ms != null ? nodeBar(one, slowest) : null, stages(one?.timings_ms) || null]));

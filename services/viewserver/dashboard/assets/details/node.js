@@ -1,7 +1,7 @@
 // One node: its state, what it could not make true, what its host lacks, its instances, its view, and what it enforced when.
 
 import { el } from "../dom.js";
-import { clock, collator, duration, plural, stages } from "../format.js";
+import { clock, collator, duration, local, plural, stages } from "../format.js";
 import { stateMark } from "../attention.js";
 import { kindMark, told } from "../happenings.js";
 import { facts, folded, link, table } from "./parts.js";
@@ -62,7 +62,7 @@ function present(node) {
   return [
     facts(
       ["State", stateMark(node.state)],
-      ["Reason", node.reason],
+      ["Reason", node.reason && local(node.reason)],
       ["Zone", node.zone],
       ["Address", node.address],
       ["Version applied", String(node.applied_version ?? "none")],

@@ -2,11 +2,11 @@
 // of which only the current option is there, with its place among all.
 
 import { el } from "../dom.js";
-import { plural, STATES } from "../format.js";
+import { local, plural, STATES } from "../format.js";
 import { colours, paint } from "./paint.js";
 import { fitting, Layout, ZOOMS } from "./layout.js";
 
-const TALL = 460;
+const TALL = 540;
 const STATES_AND_MORE = [...Object.keys(STATES).map((state) => ["data-state", state]),
   ...["text", "soft", "focus", "panel"].map((name) => ["data-colour", name])];
 
@@ -179,5 +179,5 @@ export function described(node) {
   const detail = node.applied_version === node.version
     ? `version ${node.version}` : `version ${node.applied_version ?? "none"} of ${node.version}`;
   const late = node.lag_versions ? `, ${plural(node.lag_versions, "version")} behind` : "";
-  return `${node.node}, ${STATES[node.state].word}, ${detail}${late}${node.reason && node.state !== "lagging" ? `: ${node.reason}` : ""}`;
+  return `${node.node}, ${STATES[node.state].word}, ${detail}${late}${node.reason && node.state !== "lagging" ? `: ${local(node.reason)}` : ""}`;
 }

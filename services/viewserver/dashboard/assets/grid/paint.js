@@ -81,10 +81,12 @@ function lines(context, cells, colour, thick, trace) {
   context.stroke();
 }
 
+const QUIET = 0.4;
 const SHAPES = {
-  converged(context, cells, width, height, { ink, back }) {
-    filled(context, cells, width, height, back);
-    lines(context, cells, ink, 1, (x, y) => context.rect(x + 0.5, y + 0.5, width - 1, height - 1));
+  converged(context, cells, width, height, { ink }) {
+    context.globalAlpha = QUIET;
+    filled(context, cells, width, height, ink);
+    context.globalAlpha = 1;
   },
   lagging(context, cells, width, height, { ink, back }, panel, now) {
     filled(context, cells, width, height, back);
