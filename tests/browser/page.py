@@ -65,7 +65,7 @@ class Page:
         def asked(_):
             try:
                 return holds()
-            except StaleElementReferenceException:  # drawn anew meanwhile
+            except (StaleElementReferenceException, IndexError):  # drawn anew meanwhile; not there yet
                 return False
 
         wait = WebDriverWait(self.driver, PATIENCE_S, poll_frequency=0.05)
