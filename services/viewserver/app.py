@@ -39,6 +39,7 @@ from viewserver.credentials import Credentials
 from viewserver.events import Events
 from viewserver.fences import Fences
 from viewserver.follow import Follower
+from viewserver.heartbeat import Heartbeat
 from viewserver.history import History
 from viewserver.recorder import Recorder
 from viewserver.reports import Reports
@@ -182,6 +183,7 @@ async def running(settings: Settings) -> AsyncIterator[Application]:
         events_ = Events(follower.replica)
         history_ = History(database)
         routes.state.server = Server(settings, database, credentials, follower, updates_, reports, events_, history_)
+        heartbeat = Heartbeat(follower)
         _settle_collector()
         tasks = [
             asyncio.create_task(follower.run(credentials.reload), name="follow"),
@@ -189,6 +191,7 @@ async def running(settings: Settings) -> AsyncIterator[Application]:
             asyncio.create_task(Fences(updates_).run(), name="fences"),
             asyncio.create_task(Upkeep(database, settings).run(), name="upkeep"),
             asyncio.create_task(events_.run(), name="events"),
+            asyncio.create_task(heartbeat.run(), name="heartbeat"),
             asyncio.create_task(Recorder(database, follower.replica).run(), name="records"),
         ]
         for task in tasks:

@@ -5,6 +5,8 @@ the last one held are asked for. Records are folded in order; a gap, or another 
 """
 
 import logging
+import secrets
+import socket
 import time
 from collections.abc import Awaitable, Callable
 from datetime import timedelta
@@ -30,6 +32,8 @@ from viewserver.store.feed import listen
 from viewserver.store.head import Head, read_head
 from viewserver.store.network import Stored
 from viewserver.store.network import load as load_network
+from viewserver.store.presence import CHANNEL as PRESENCE
+from viewserver.store.presence import claims_since
 from viewserver.store.records.detail import applied_since
 from viewserver.store.records.happenings import CHANNEL as HAPPENINGS
 from viewserver.store.records.happenings import happenings_since, last_happening
@@ -50,6 +54,7 @@ class Follower:
         self.database = database
         self.replica = replica
         self.reports_seq = reports_seq
+        self.claims_seq = 0
         self._clock_at = time.monotonic()
 
     @classmethod
@@ -68,19 +73,23 @@ class Follower:
                 else {}
             )
             happening = await last_happening(conn)
+            claims_seq, claims = await claims_since(conn, 0)
             held = held_before(stored, changes)
             applied = {
                 one.node: one.applied.version for one in reports if one.applied and one.applied.epoch == held.epoch
             }
             behind = {node: applied.get(node, 0) for node, was in held.versions.items() if was > applied.get(node, 0)}
             missed = await missed_changes(conn, held.epoch, held.revision, behind) if behind else []
-        replica = Replica(settings, clock, held)
+        replica = Replica(settings, clock, held, f"{socket.gethostname()}-{secrets.token_hex(4)}")
         for change in changes:
             replica.adopt(change)
         for report in reports:
             replica.hear(report.node, told_from(report))
         replica.loaded(applications, {change.revision: change.affected for change in recent})
         replica.missed(missed)
+        replica.hear_claims(claims)
+        for node in [claim.node for claim in claims if replica.held.network.node(claim.node) is None]:
+            replica.presence.remove(node)
         replica.happened_through = happening
         log.info(
             "loaded revision=%d epoch=%d objects=%d ms=%.0f",
@@ -89,13 +98,15 @@ class Follower:
             len(stored.objects),
             (time.monotonic() - began) * 1000,
         )
-        return cls(database, replica, max((report.seq for report in reports), default=0))
+        found = cls(database, replica, max((report.seq for report in reports), default=0))
+        found.claims_seq = claims_seq
+        return found
 
     async def run(self, reload_tokens: Callable[[], Awaitable[None]]) -> None:
         """For as long as the server lives. Credentials may have changed whenever their channel says so, and are looked at
         every few seconds besides."""
         tokens_at = time.monotonic()
-        async with listen(self.database.url, [CHANGES, REPORTS, HAPPENINGS, TOKENS]) as hints:
+        async with listen(self.database.url, [CHANGES, REPORTS, HAPPENINGS, PRESENCE, TOKENS]) as hints:
             async for hint in hints:
                 try:
                     if hint.channel in (CHANGES, None):
@@ -104,6 +115,8 @@ class Follower:
                         await self.catch_up_reports()
                     if hint.channel in (HAPPENINGS, None):
                         await self.catch_up_happenings()
+                    if hint.channel == PRESENCE:  # and whenever this replica says that it is there
+                        await self.catch_up_claims()
                     if hint.channel == TOKENS or time.monotonic() - tokens_at > TOKENS_EVERY_S:
                         await reload_tokens()
                         tokens_at = time.monotonic()
@@ -159,6 +172,13 @@ class Follower:
             self.reports_seq = max(self.reports_seq, report.seq)
         if advanced:
             self.replica.progress.wake([PROGRESS])
+
+    async def catch_up_claims(self) -> None:
+        async with self.database.begin() as conn:
+            last, claims = await claims_since(conn, self.claims_seq)
+        anew = last < self.claims_seq  # Postgres was restored, or another took over that lacked the latest
+        self.claims_seq = last
+        self.replica.hear_claims(claims, anew=anew)
 
     async def catch_up_happenings(self) -> None:
         replica = self.replica

@@ -136,7 +136,7 @@ class Recorder:
             known = await silences(conn)
         now = replica.clock.now()
         began = {node: replica.heard_at(node) or now for node in silent - self._silent - known.keys()}
-        ended = [node for node in known if node not in silent and replica.heard_here(node)]
+        ended = [node for node in known if node not in silent and replica.heard(node)]
         gone = [node for node in known if replica.held.network.node(node) is None]
         if began or ended or gone:
             async with self.database.begin() as conn:

@@ -23,6 +23,7 @@ from viewserver.compile.difference import difference
 from viewserver.compile.held import Held
 from viewserver.model.change import Change
 from viewserver.model.convergence import Facts, Pending, Told, touched_objects
+from viewserver.model.presence import Claim, Presence
 from viewserver.observed import Observed
 from viewserver.settings import Settings
 from viewserver.spread import Spreads
@@ -67,7 +68,8 @@ class Recent:
 
 
 class Replica:
-    def __init__(self, settings: Settings, clock: ServerClock, held: Held) -> None:
+    def __init__(self, settings: Settings, clock: ServerClock, held: Held, name: str = "here") -> None:
+        """`name` is another for each process."""
         self.settings = settings
         self.clock = clock
         self.held = held
@@ -101,9 +103,12 @@ class Replica:
         self.fresh_at = time.monotonic()
         """When this replica last knew itself to be at the head."""
         self._pending: dict[str, deque[Pending]] = defaultdict(deque)
-        self._open: dict[str, int] = defaultdict(int)
-        self._heard: dict[str, float] = {}
-        self._started = time.monotonic()
+        self.presence = Presence(
+            name,
+            time.monotonic(),
+            silence_grace_s=settings.silence_grace_s,
+            start_grace_s=settings.start_grace_s,
+        )
         self._rendered: dict[str, tuple[ETag, bytes]] = {}
         self.bases = Bases(held)
         for node in held.derived.digests:
@@ -125,8 +130,9 @@ class Replica:
             for revision in pending:
                 self.spreads.gone(revision, node)
             self.advances.gone(node, self._affecting(node), pending)
-            for book in (self.told, self.known_etags, self._pending, self._heard, self._rendered):
+            for book in (self.told, self.known_etags, self._pending, self._rendered):
                 book.pop(node, None)
+            self.presence.remove(node)
         for node in change.affected:
             self._remember_etag(node)
             self._rendered.pop(node, None)
@@ -142,7 +148,7 @@ class Replica:
             if item.kind == "node":
                 nodes.add(item.id)
                 if item.before is None:
-                    self.standings.disconnected(item.id)
+                    self._connection(item.id)
             for value in (item.before, item.after):
                 if item.kind == "instance" and value and value.get("node"):
                     nodes.add(value["node"])
@@ -317,16 +323,27 @@ class Replica:
     @contextmanager
     def connected(self, node: str) -> Iterator[None]:
         """While one of the node's requests is open, it is not silent."""
-        self._open[node] += 1
-        self.standings.connected(node)
+        self.presence.came(node, time.monotonic())
+        self._connection(node)
         try:
             yield
         finally:
-            self._open[node] -= 1
-            if not self._open[node]:
-                del self._open[node]
-                self.standings.disconnected(node)
-            self._heard[node] = time.monotonic()
+            self.presence.left(node, time.monotonic())
+            self._connection(node)
+
+    def hear_claims(self, claims: Iterable[Claim], *, anew: bool = False) -> None:
+        """Take in which replica has which node; `anew`: what was known before counts for nothing."""
+        before = list(self.presence.claims) if anew else []
+        if anew:
+            self.presence.claims.clear()
+        for node in {*before, *self.presence.follow(claims, time.monotonic())}:
+            self._connection(node)
+
+    def _connection(self, node: str) -> None:
+        if self.presence.connected(node):
+            self.standings.connected(node)
+        else:
+            self.standings.disconnected(node)
 
     def applied(self, node: str) -> int:
         """The version that the node has applied, in this epoch; 0 for none."""
@@ -338,23 +355,16 @@ class Replica:
         return sorted(self.advances[revision].closed) if revision in self.recent else []
 
     def silent(self, node: str) -> bool:
-        if node in self._open:
-            return False
-        now = time.monotonic()
-        if now - self._started < self.settings.start_grace_s and node not in self._heard:
-            return False
-        return now - self._heard.get(node, self._started) > self.settings.silence_grace_s
+        """Nothing is heard of the node, by any replica."""
+        return self.presence.silent(node, time.monotonic())
 
-    def heard_here(self, node: str) -> bool:
-        """The node polls this replica, or did a moment ago."""
-        return node in self._open or (node in self._heard and not self.silent(node))
+    def heard(self, node: str) -> bool:
+        """The node polls a replica, or did so here a moment ago."""
+        return self.presence.heard(node, time.monotonic())
 
     def heard_at(self, node: str) -> datetime | None:
-        """When the node was last connected, by Postgres's clock; None if not since this replica started."""
-        if node in self._open:
-            return self.clock.now()
-        heard = self._heard.get(node)
-        return None if heard is None else self.clock.at(heard)
+        """When the node was last connected to any replica, by Postgres's clock; None if nobody knows."""
+        return self.presence.heard_at(node, time.monotonic(), self.clock.at)
 
     def facts(self, nodes: Iterable[str] | None = None) -> Iterator[Facts]:
         """What is known of these nodes, or of all; names that are no nodes (any more) are left out."""

@@ -259,3 +259,31 @@ silences = Table(
     Column("node", Text, primary_key=True),
     Column("since", _TIME, nullable=False),
 )
+
+replicas = Table(
+    "replicas",
+    metadata,
+    # Those that run, and those that have just died and are not buried yet.
+    Column("id", Text, primary_key=True),
+    Column("started_at", _TIME, nullable=False),
+    Column("seen_at", _TIME, nullable=False),
+)
+
+presence_head = Table(
+    "presence_head",
+    metadata,
+    Column("one", Boolean, CheckConstraint("one", name="one"), primary_key=True, server_default=text("true")),
+    Column("seq", BigInteger, nullable=False),
+)
+
+presence = Table(
+    "presence",
+    metadata,
+    # Of each node that was ever heard of, which replica heard it last, and whether it still does. Written when that changes.
+    Column("node", Text, primary_key=True),
+    Column("replica", Text, nullable=False),
+    Column("connected", Boolean, nullable=False),
+    Column("at", _TIME, nullable=False),
+    Column("seq", BigInteger, nullable=False),
+    Index(None, "seq"),
+)
