@@ -15,6 +15,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from verge.contract.report import Failure
 from viewserver.bases import AGE, MOST, REVISIONS
+from viewserver.batches import Batches
 from viewserver.compile.held import Held
 from viewserver.model.change import Change
 from viewserver.model.convergence import Told
@@ -50,10 +51,9 @@ TOKENS_EVERY_S = 5.0
 
 
 class Follower:
-    def __init__(self, database: Database, replica: Replica, reports_seq: int) -> None:
+    def __init__(self, database: Database, replica: Replica) -> None:
         self.database = database
         self.replica = replica
-        self.reports_seq = reports_seq
         self.claims_seq = 0
         self._clock_at = time.monotonic()
 
@@ -98,7 +98,8 @@ class Follower:
             len(stored.objects),
             (time.monotonic() - began) * 1000,
         )
-        found = cls(database, replica, max((report.seq for report in reports), default=0))
+        replica.batches = Batches(max((report.seq for report in reports), default=0))
+        found = cls(database, replica)
         found.claims_seq = claims_seq
         return found
 
@@ -112,7 +113,7 @@ class Follower:
                     if hint.channel in (CHANGES, None):
                         await self.catch_up_changes()
                     if hint.channel in (REPORTS, None):
-                        await self.catch_up_reports()
+                        await self.catch_up_reports(int(hint.payload) if hint.payload else None)
                     if hint.channel in (HAPPENINGS, None):
                         await self.catch_up_happenings()
                     if hint.channel == PRESENCE:  # and whenever this replica says that it is there
@@ -155,6 +156,7 @@ class Follower:
             stored = await load_network(conn)
         before = self.replica.held
         self.replica.begin_epoch(held_before(stored, []))
+        self.replica.batches = Batches(0)  # where Postgres was put back to an earlier day, so were their numbers
         log.warning(
             "reloaded revision=%d epoch=%d in place of revision=%d epoch=%d",
             stored.revision,
@@ -163,13 +165,17 @@ class Follower:
             before.epoch,
         )
 
-    async def catch_up_reports(self) -> None:
+    async def catch_up_reports(self, heard: int | None = None) -> None:
+        """What other replicas have stored, up to the batch `heard` at least."""
+        batches = self.replica.batches
+        if heard is not None and not batches.missing(heard):
+            return
         async with self.database.begin() as conn:
-            reports = await reports_since(conn, self.reports_seq)
+            reports = await reports_since(conn, batches.through, batches.own)
         advanced = False
         for report in reports:
             advanced |= self.replica.hear(report.node, told_from(report))
-            self.reports_seq = max(self.reports_seq, report.seq)
+        batches.read(max([heard or 0, *(report.seq for report in reports)]))
         if advanced:
             self.replica.progress.wake([PROGRESS])
 

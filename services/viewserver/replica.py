@@ -18,6 +18,7 @@ from prometheus_client import Histogram
 from verge.contract.etag import ETag
 from viewserver.advance import Advances
 from viewserver.bases import Bases
+from viewserver.batches import Batches
 from viewserver.compile.derived import Derived
 from viewserver.compile.difference import difference
 from viewserver.compile.held import Held
@@ -76,6 +77,8 @@ class Replica:
         self.views: Waiting[str] = Waiting()
         """By node: its view has moved, or the node is gone."""
         self.progress: Waiting[str] = Waiting()
+        self.batches = Batches(0)
+        """Of reports: which of them are in `told`."""
         self.told: dict[str, Told] = {}
         self.known_etags: dict[str, deque[ETag]] = defaultdict(lambda: deque(maxlen=RECENT_ETAGS))
         """By node: validators that its view has had, for judging reports."""

@@ -39,7 +39,6 @@ class Reports:
         self._work = asyncio.Event()
         self.stored: Counter[str] = Counter()
         """How many reports of each state were stored here."""
-        self._sequences: dict[str, tuple[str, int]] = {}
 
     def check(self, node: str, report: Report) -> None:
         """Raises UnknownObject for a node that is none, Contradiction for a report that cannot be true."""
@@ -72,9 +71,7 @@ class Reports:
         if len(self._waiting) >= MOST_WAITING:
             raise NotReady("too many reports wait for Postgres")
         future = asyncio.get_running_loop().create_future() if acknowledged else None
-        known = self.replica.told.get(node)
-        recovers = known is not None and known.state in ("rejected", "degraded")
-        self._waiting.append((NewReport(node, report, self.replica.clock.now(), recovers), future))
+        self._waiting.append((NewReport(node, report, self.replica.clock.now()), future))
         self._work.set()
         return future
 
@@ -106,11 +103,14 @@ class Reports:
             answered, self._answered = self._answered, []
             if not batch and not answered:
                 continue
+            batches = self.replica.batches
             try:
                 async with self.database.begin() as conn:
                     await store_answers(conn, answered)
-                    await store_reports(conn, [new for new, _ in batch])
+                    stored = await store_reports(conn, [new for new, _ in batch], self._troubled(batch))
+                    batches.writing(stored.numbers)
             except StoreError as error:
+                batches.failed()
                 if not failing:
                     log.warning("reports wait for Postgres: %s", error)
                 failing = True
@@ -120,6 +120,7 @@ class Reports:
                 self._work.set()
                 continue
             except Exception:
+                batches.failed()
                 log.exception("a batch of %d reports cannot be stored", len(batch))
                 self._answered = [*answered, *self._answered] if batch else []
                 if len(batch) > 1:  # find the one that cannot: the others are tried one by one
@@ -132,7 +133,11 @@ class Reports:
             self.stored.update(new.report.state for new, _ in batch)
             for new, _ in batch:
                 self.replica.observed.reported(new.node, new.report, new.seen_at)
-            advanced = [self.replica.hear(new.node, _told(new)) for new, _ in batch if self._current(new)]
+            network = self.replica.held.network
+            advanced = [
+                self.replica.hear(new.node, _told(new)) for new in stored.taken if network.node(new.node) is not None
+            ]
+            batches.written()
             for _, future in batch:
                 if future is not None and not future.done():
                     future.set_result(None)
@@ -140,26 +145,23 @@ class Reports:
                 self.replica.progress.wake([PROGRESS])
 
     def _keep(self, batch: list[tuple[NewReport, "asyncio.Future[None] | None"]]) -> None:
-        """Put a batch that failed back in front, the newest of each node only; nobody waits for it any more."""
+        """Put a batch that failed back in front; nobody waits for it any more. Of reports of a node that say the same, which
+        come as often as it tries again, the newest is kept."""
         for _, future in batch:
             if future is not None and not future.done():
                 future.set_exception(NotReady("the report could not be stored; it will be tried again"))
-        latest = {new.node: (new, None) for new, _ in batch}
+        latest: dict[object, tuple[NewReport, None]] = {}
+        for new, _ in batch:
+            report = new.report
+            said = (new.node, report.state, report.applied, report.attempted, report.failures)
+            latest.pop(said, None)
+            latest[said] = (new, None)
         self._waiting = [*latest.values(), *self._waiting]
 
-    def _current(self, new: NewReport) -> bool:
-        """The store ignored an older sequence of the same boot; so does this memory. A removed node is forgotten."""
-        return self.replica.held.network.node(new.node) is not None and not self._overtaken(new)
-
-    def _overtaken(self, new: NewReport) -> bool:
-        boot, sequence = new.report.boot_id, new.report.sequence
-        if boot is None or sequence is None:
-            return False
-        known = self._sequences.get(new.node)
-        if known is not None and known[0] == boot and known[1] > sequence:
-            return True
-        self._sequences[new.node] = (boot, sequence)
-        return False
+    def _troubled(self, batch: "list[tuple[NewReport, asyncio.Future[None] | None]]") -> frozenset[str]:
+        """Nodes of the batch whose last word was of a rejection, or of objects that they closed."""
+        known = ((new.node, self.replica.told.get(new.node)) for new, _ in batch)
+        return frozenset(node for node, told in known if told is not None and told.state in ("rejected", "degraded"))
 
 
 def _told(new: NewReport) -> Told:

@@ -1,13 +1,13 @@
 """The nodes' reports: one row per node, the latest. What is new in them, and which versions nodes were told meanwhile, is
 appended to the records (`store.records`).
 
-Reports come by the thousand and are written in batches, each one statement with one NOTIFY. A batch takes the lock of
+Reports come by the thousand and are written in batches, nearly always as one statement with one NOTIFY. A batch takes the lock of
 `report_head` first, so batches commit in the order of their `seq`, no follower misses one, and two replicas' batches
 cannot deadlock on their nodes.
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
@@ -31,15 +31,21 @@ class NewReport:
     seen_at: datetime
     """Postgres's clock (`clock.ServerClock.now`) when it came in, before it waited for its batch."""
 
-    recovers: bool = False
-    """The node had been rejecting or degraded."""
-
     @property
     def telling(self) -> bool:
-        """There may be something in it that is to be told of."""
+        """There may be something in it that is to be told of, whatever the node reported before."""
         report = self.report
-        found = report.state != "applied" or report.sessions_cut or report.drift or report.preflight
-        return self.recovers or bool(found)
+        return bool(report.state != "applied" or report.sessions_cut or report.drift or report.preflight)
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """What became of a batch."""
+
+    numbers: tuple[int, ...]
+    """Its `seq`; several where nodes reported several times."""
+    taken: tuple[NewReport, ...]
+    """In the order in which they count, without those that Postgres passed over as older."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,14 +119,18 @@ WITH batch AS (
        OR input.failures::jsonb IS DISTINCT FROM old.report -> 'failures'
        OR (input.timings <> '{}' AND old.report -> 'timings_ms' = '{}')
 )
-SELECT batch.seq, pg_notify('verge_reports', batch.seq::text) FROM batch
+SELECT batch.seq, pg_notify('verge_reports', batch.seq::text),
+       ARRAY(SELECT node FROM input EXCEPT ALL SELECT node FROM stored) AS passed_over
+FROM batch
 """)
 
 _COLUMNS = """node, epoch, applied_version, applied_digest, attempted_epoch, attempted_version, attempted_digest,
     state, report, sequence, boot_id, seen_at, seq"""
 _LOAD = text(f"SELECT {_COLUMNS} FROM reports").columns(report=JSONB)  # noqa: S608
 _ONE = text(f"SELECT {_COLUMNS} FROM reports WHERE node = :node").columns(report=JSONB)  # noqa: S608
-_SINCE = text(f"SELECT {_COLUMNS} FROM reports WHERE seq > :seq ORDER BY seq").columns(report=JSONB)  # noqa: S608
+_SINCE = text(
+    f"SELECT {_COLUMNS} FROM reports WHERE seq > :seq AND seq <> ALL(CAST(:own AS bigint[])) ORDER BY seq"  # noqa: S608
+).columns(report=JSONB)
 _FORGET = text("DELETE FROM reports WHERE node = ANY(CAST(:nodes AS text[]))")
 
 
@@ -130,18 +140,26 @@ INSERT INTO answered (node, epoch, version, at) SELECT * FROM unnest(
 """)
 
 
-async def store_reports(conn: AsyncConnection, batch: Sequence[NewReport]) -> None:
-    """Write a batch; of several reports of one node in it, the last one of the newest sequence.
+async def store_reports(
+    conn: AsyncConnection, batch: Sequence[NewReport], troubled: Collection[str] = frozenset()
+) -> Stored:
+    """Write a batch, in the order in which it came; `troubled` are the nodes that may have told of a rejection, or of objects
+    that they closed, when they last told something.
 
     The listeners of `verge_reports` hear the batch's `seq` after the commit.
     """
-    latest = _latest(batch)
-    rows = [_to_row(new) for new in latest]
-    telling = [row for new, row in zip(latest, rows, strict=True) if new.telling]
-    if telling:
-        await tell_of_reports(conn, telling)
-    if rows:
-        await conn.execute(_STORE, {column: [row[column] for row in rows] for column in rows[0]})
+    numbers: list[int] = []
+    taken: list[NewReport] = []
+    for each in turns(batch):
+        rows = [_to_row(new) for new in each]
+        telling = [row for new, row in zip(each, rows, strict=True) if new.telling or numbers or new.node in troubled]
+        if telling:
+            await tell_of_reports(conn, telling)
+        written = (await conn.execute(_STORE, {column: [row[column] for row in rows] for column in rows[0]})).one()
+        passed_over = frozenset(written.passed_over)
+        numbers.append(written.seq)
+        taken += [new for new in each if new.node not in passed_over] if passed_over else each
+    return Stored(tuple(numbers), tuple(taken))
 
 
 async def load_reports(conn: AsyncConnection) -> list[StoredReport]:
@@ -153,9 +171,10 @@ async def read_report(conn: AsyncConnection, node: str) -> StoredReport | None:
     return None if row is None else _to_stored(row)
 
 
-async def reports_since(conn: AsyncConnection, seq: int) -> list[StoredReport]:
-    """The nodes whose report changed after batch `seq`, in the order of their batches."""
-    return [_to_stored(row) for row in await conn.execute(_SINCE, {"seq": seq})]
+async def reports_since(conn: AsyncConnection, seq: int, own: Collection[int] = ()) -> list[StoredReport]:
+    """The nodes whose report changed after batch `seq`, in the order of their batches; without those that changed last in one
+    of the batches `own`."""
+    return [_to_stored(row) for row in await conn.execute(_SINCE, {"seq": seq, "own": list(own)})]
 
 
 async def forget_reports(conn: AsyncConnection, nodes: Sequence[str]) -> None:
@@ -170,23 +189,37 @@ async def store_answers(conn: AsyncConnection, answers: Sequence[Answered]) -> N
         await conn.execute(_ANSWERED, columns)
 
 
-def _latest(batch: Sequence[NewReport]) -> list[NewReport]:
-    kept: dict[str, NewReport] = {}
+def turns(batch: Sequence[NewReport]) -> list[list[NewReport]]:
+    """The batch in parts that are written one after the other, each with one report of a node at most: what a node told for a
+    moment only is logged like everything else. Nearly always there is one part."""
+    parts: list[list[NewReport]] = []
+    last: dict[str, tuple[int, int]] = {}
+    """By node: where its last report is, the part and the place in it."""
     for new in batch:
-        known = kept.get(new.node)
-        if known is None or not _older(new.report, known.report):
-            kept[new.node] = new
-    return list(kept.values())
+        part = -1
+        if new.node in last:
+            part, place = last[new.node]
+            both = _both(parts[part][place], new)
+            if both is not None:
+                parts[part][place] = both
+                continue
+        part += 1
+        if part == len(parts):
+            parts.append([])
+        last[new.node] = (part, len(parts[part]))
+        parts[part].append(new)
+    return parts
 
 
-def _older(report: Report, than: Report) -> bool:
-    return (
-        report.boot_id is not None
-        and report.boot_id == than.boot_id
-        and report.sequence is not None
-        and than.sequence is not None
-        and report.sequence < than.sequence
-    )
+def _both(one: NewReport, next_one: NewReport) -> NewReport | None:
+    """Plain success, told in passing with a request, and a report that says the same and more: as one. None: they are two."""
+    first, second = one.report, next_one.report
+    if (first.boot_id is None) == (second.boot_id is None) or (first.applied, first.state) != (
+        second.applied,
+        second.state,
+    ):
+        return None
+    return replace(next_one if first.boot_id is None else one, seen_at=one.seen_at)
 
 
 def _to_row(new: NewReport) -> dict[str, Any]:
