@@ -8,11 +8,12 @@ from array import array
 from bisect import bisect_left
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, Final
 
 from viewserver.model.convergence import percentiles
 
+MILLISECOND: Final = timedelta(milliseconds=1)
 RECENT: Final = 200
 """Changes whose spread is kept."""
 RECALLED: Final = 200_000
@@ -26,7 +27,7 @@ class Spread:
     affected: int
     unseen: frozenset[str]
     """Affected nodes that are not counted."""
-    ms: "array[float]" = field(default_factory=lambda: array("f"))
+    ms: "array[float]" = field(default_factory=lambda: array("d"))
     """Of each node that has applied it: milliseconds from the commit to the report."""
 
     @property
@@ -73,7 +74,7 @@ class Spreads:
         spread = self._of.get(revision)
         if spread is None or node in spread.unseen or spread.complete:
             return
-        spread.ms.append(max(0.0, (at - spread.at).total_seconds() * 1000))
+        spread.ms.append(max(0.0, (at - spread.at) / MILLISECOND))
         if spread.complete:
             self._tell(spread)
 
@@ -107,9 +108,9 @@ class Spreads:
             if left < 0:
                 del self._of[revision]
                 continue
-            spread.ms = array("f")
+            spread.ms = array("d")
             for node in affected.get(revision, ()):
                 versions = log.get(node, ())
                 first = bisect_left(versions, revision, key=lambda one: one[0])
                 if first < len(versions) and node not in spread.unseen and not spread.complete:
-                    spread.ms.append(max(0.0, (versions[first][1] - spread.at).total_seconds() * 1000))
+                    spread.ms.append(max(0.0, (versions[first][1] - spread.at) / MILLISECOND))

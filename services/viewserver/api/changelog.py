@@ -15,6 +15,7 @@ from viewserver.errors import UnknownObject
 from viewserver.model.between import edited
 from viewserver.model.change import Change
 from viewserver.model.convergence import SECTIONS, percentiles
+from viewserver.spread import MILLISECOND
 from viewserver.store.changes import Wanted, changes_page, oldest_revision, read_change
 from viewserver.store.records.detail import OnNode, Rejection, change_on_nodes, rejections_of
 from viewserver.store.records.partitions import detail_kept_from
@@ -204,7 +205,7 @@ def _node(change: Change, one: OnNode, rejections: list[dict[str, Any]]) -> dict
 
 def _ms(change: Change, at: datetime | None) -> float:
     assert at is not None
-    return round(max(0.0, (at - change.at).total_seconds() * 1000), 1)
+    return round(max(0.0, (at - change.at) / MILLISECOND), 1)
 
 
 def _time(at: datetime | None) -> str | None:

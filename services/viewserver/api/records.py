@@ -10,6 +10,7 @@ from viewserver.api.changelog import EVER, LATEST
 from viewserver.api.context import CallerOf, Json, ServerOf
 from viewserver.errors import Malformed, UnknownObject
 from viewserver.model.faults import Fault
+from viewserver.spread import MILLISECOND
 from viewserver.store.changes import Committed, committed
 from viewserver.store.records.detail import Enforced, told_by_node
 from viewserver.store.records.happenings import KINDS, happenings_page
@@ -146,7 +147,7 @@ def _spans(told: list[Enforced], changes: dict[int, Committed]) -> list[dict[str
                 "until": None,
                 **body,
                 "change": change.to_wire() if change is not None else None,
-                "ms": round(max(0.0, (one.at - change.at).total_seconds() * 1000), 1) if change and came else None,
+                "ms": round(max(0.0, (one.at - change.at) / MILLISECOND), 1) if change and came else None,
                 "timings_ms": one.timings,
             }
         )

@@ -76,12 +76,12 @@ class StoredReport:
 
 # An older sequence of the same boot is ignored, and appends nothing. Plain success in a header keeps the sequence that is
 # known, and what a report said of the host; it has no timings, which the report that follows brings. What is new shows by
-# comparing with the reports as they were before this statement, which is what one statement's parts see.
+# comparing with the reports as they were before this statement, which is what one statement's parts see: so the lock is taken by
+# a statement before it. They are looked up one by one (LATERAL … LIMIT): a few reports of ten thousand nodes must not read all.
+_TURN = text("UPDATE report_head SET seq = seq + 1 RETURNING seq")
 _STORE = text("""
-WITH batch AS (
-    UPDATE report_head SET seq = seq + 1 RETURNING seq
-), input AS (
-    SELECT * FROM batch, unnest(
+WITH input AS MATERIALIZED (
+    SELECT * FROM unnest(
         CAST(:node AS text[]), CAST(:epoch AS bigint[]), CAST(:version AS bigint[]), CAST(:digest AS text[]),
         CAST(:attempted_epoch AS bigint[]), CAST(:attempted_version AS bigint[]), CAST(:attempted_digest AS text[]),
         CAST(:state AS text[]), CAST(:report AS text[]), CAST(:sequence AS bigint[]), CAST(:boot_id AS text[]),
@@ -93,7 +93,7 @@ WITH batch AS (
         (node, epoch, applied_version, applied_digest, attempted_epoch, attempted_version, attempted_digest,
          state, report, sequence, boot_id, seen_at, seq)
     SELECT node, epoch, applied_version, applied_digest, attempted_epoch, attempted_version, attempted_digest,
-           state, report::jsonb, sequence, boot_id, seen_at, seq
+           state, report::jsonb, sequence, boot_id, seen_at, CAST(:seq AS bigint)
     FROM input
     ON CONFLICT (node) DO UPDATE SET
         epoch = excluded.epoch, applied_version = excluded.applied_version, applied_digest = excluded.applied_digest,
@@ -113,15 +113,18 @@ WITH batch AS (
     INSERT INTO enforced (node, epoch, version, at, state, attempted_epoch, attempted, failures, timings)
     SELECT input.node, input.epoch, input.applied_version, input.seen_at, input.state,
            input.attempted_epoch, input.attempted_version, input.failures::jsonb, input.timings::jsonb
-    FROM input JOIN stored USING (node) LEFT JOIN reports AS old USING (node)
+    FROM input JOIN stored USING (node) LEFT JOIN LATERAL (
+        SELECT epoch, applied_version, state, attempted_epoch, attempted_version,
+               report -> 'failures' AS failures, report -> 'timings_ms' AS timings
+        FROM reports WHERE reports.node = input.node LIMIT 1
+    ) AS old ON true
     WHERE (input.epoch, input.applied_version, input.state, input.attempted_epoch, input.attempted_version)
           IS DISTINCT FROM (old.epoch, old.applied_version, old.state, old.attempted_epoch, old.attempted_version)
-       OR input.failures::jsonb IS DISTINCT FROM old.report -> 'failures'
-       OR (input.timings <> '{}' AND old.report -> 'timings_ms' = '{}')
+       OR input.failures::jsonb IS DISTINCT FROM old.failures
+       OR (input.timings <> '{}' AND old.timings = '{}')
 )
-SELECT batch.seq, pg_notify('verge_reports', batch.seq::text),
+SELECT pg_notify('verge_reports', CAST(CAST(:seq AS bigint) AS text)),
        ARRAY(SELECT node FROM input EXCEPT ALL SELECT node FROM stored) AS passed_over
-FROM batch
 """)
 
 _COLUMNS = """node, epoch, applied_version, applied_digest, attempted_epoch, attempted_version, attempted_digest,
@@ -152,12 +155,13 @@ async def store_reports(
     taken: list[NewReport] = []
     for each in turns(batch):
         rows = [_to_row(new) for new in each]
+        seq: int = (await conn.execute(_TURN)).scalar_one()
         telling = [row for new, row in zip(each, rows, strict=True) if new.telling or numbers or new.node in troubled]
         if telling:
             await tell_of_reports(conn, telling)
-        written = (await conn.execute(_STORE, {column: [row[column] for row in rows] for column in rows[0]})).one()
-        passed_over = frozenset(written.passed_over)
-        numbers.append(written.seq)
+        columns = {column: [row[column] for row in rows] for column in rows[0]}
+        passed_over = frozenset((await conn.execute(_STORE, {**columns, "seq": seq})).one().passed_over)
+        numbers.append(seq)
         taken += [new for new in each if new.node not in passed_over] if passed_over else each
     return Stored(tuple(numbers), tuple(taken))
 

@@ -1,9 +1,10 @@
 from datetime import UTC, datetime, timedelta
 
 from verge.contract.etag import ETag
-from verge.contract.report import Report
+from verge.contract.report import Failure, Report
 from viewserver.model.change import Change
-from viewserver.store.records.detail import change_on_nodes
+from viewserver.store.records.detail import change_on_nodes, rejections_of
+from viewserver.store.records.happenings import happenings_since
 from viewserver.store.reports import NewReport, load_reports, reports_since, store_reports
 
 T0 = datetime(2026, 1, 1, tzinfo=UTC)
@@ -20,7 +21,7 @@ def report(version, sequence=None, boot="boot-1", epoch=1, **given):
 
 async def store(database, *reports, at=0):
     async with database.begin() as conn:
-        await store_reports(conn, [NewReport(node, one, T0 + timedelta(seconds=at)) for node, one in reports])
+        return await store_reports(conn, [NewReport(node, one, T0 + timedelta(seconds=at)) for node, one in reports])
 
 
 async def loaded(database):
@@ -83,6 +84,41 @@ async def test_of_two_reports_in_a_batch_the_newer_counts(database):
         "nc-1": etag(5),
         "nc-2": etag(2),
     }
+
+
+async def test_a_rejection_that_lasted_a_moment_is_logged_though_one_batch_holds_its_end_as_well(database):
+    short = report(5, 3, state="rejected", attempted=etag(6), failures=(Failure("groups/sg-1", "ruleset", "no"),))
+    await store(database, ("nc-1", report(5, 2)))
+    await store(database, ("nc-1", short), ("nc-2", report(6, 1)), ("nc-1", report(6, 4)))
+    async with database.snapshot() as conn:
+        (found,) = await rejections_of(conn, Change(6, 1, T0, "clc", (), ("nc-1", "nc-2")))
+        happened = await happenings_since(conn, 0)
+    assert (found.node, found.failures[0]["reason"]) == ("nc-1", "no")
+    assert [(one.kind, one.node) for one in happened] == [("rejected", "nc-1"), ("accepted", "nc-1")]
+    assert (await loaded(database))["nc-1"].applied == etag(6)
+
+
+async def test_success_told_in_passing_and_its_report_are_one_whichever_came_first(database):
+    timed = report(5, 2, timings_ms={"apply": 2.0})
+    for node, pair in (("nc-1", (report(5, boot=None), timed)), ("nc-2", (timed, report(5, boot=None)))):
+        stored = await store(database, *((node, one) for one in pair))
+        assert (len(stored.numbers), [new.report for new in stored.taken]) == (1, [timed])
+        found = (await loaded(database))[node]
+        assert (found.sequence, found.report["timings_ms"]) == (2, {"apply": 2.0})
+
+
+async def test_what_is_passed_over_as_older_is_named(database):
+    await store(database, ("nc-1", report(5, 10)))
+    stored = await store(database, ("nc-1", report(4, 9)), ("nc-2", report(4, 9)))
+    assert [new.node for new in stored.taken] == ["nc-2"]
+
+
+async def test_followers_do_not_read_the_batches_that_they_wrote(database):
+    (first,) = (await store(database, ("nc-1", report(1, 1)), ("nc-2", report(1, 1)))).numbers
+    (second,) = (await store(database, ("nc-2", report(2, 2)))).numbers
+    async with database.snapshot() as conn:
+        assert [found.node for found in await reports_since(conn, 0, {first})] == ["nc-2"]
+        assert [found.node for found in await reports_since(conn, 0, {second})] == ["nc-1"]
 
 
 async def test_followers_continue_from_the_last_batch(database):

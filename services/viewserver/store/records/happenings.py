@@ -73,15 +73,14 @@ _TOLD: Final = "SELECT pg_notify('verge_happenings', '') FROM told LIMIT 1"
 # An agent repeats its latest few drifts in every report: those that are told already are known by the node's own time of
 # them. The rest is compared with what the node reported before.
 _OF_REPORTS = text(f"""
-WITH turn AS (
-    UPDATE report_head SET seq = seq RETURNING seq
-), input AS MATERIALIZED (
-    SELECT node, i.state, version, attempted, i.report::jsonb AS report, i.seen_at, old.report AS before,
+WITH input AS MATERIALIZED (
+    SELECT i.node, i.state, version, attempted, i.report::jsonb AS report, i.seen_at, old.report AS before,
            old.state AS was, old.applied_version AS had, old.attempted_version AS tried
-    FROM turn, unnest(
+    FROM unnest(
         CAST(:node AS text[]), CAST(:state AS text[]), CAST(:version AS bigint[]), CAST(:attempted_version AS bigint[]),
         CAST(:report AS text[]), CAST(:seen_at AS timestamptz[]), CAST(:sequence AS bigint[]), CAST(:boot_id AS text[])
-    ) AS i (node, state, version, attempted, report, seen_at, sequence, boot_id) LEFT JOIN reports AS old USING (node)
+    ) AS i (node, state, version, attempted, report, seen_at, sequence, boot_id)
+    LEFT JOIN LATERAL (SELECT * FROM reports WHERE reports.node = i.node LIMIT 1) AS old ON true
     WHERE NOT coalesce(old.boot_id = i.boot_id AND old.sequence > i.sequence, false)
 ), told AS (
     INSERT INTO happenings (at, kind, node, what, culprit, revision, more)
@@ -147,7 +146,7 @@ ORDER BY id DESC LIMIT :limit
 
 
 async def tell_of_reports(conn: AsyncConnection, rows: Sequence[dict[str, Any]]) -> None:
-    """What is new in these reports, before they are stored: `rows` as `store.reports` makes them."""
+    """What is new in these reports, before they are stored: `rows` as `store.reports` makes them. The lock is held already."""
     columns = ("node", "state", "version", "attempted_version", "report", "seen_at", "sequence", "boot_id")
     await conn.execute(_OF_REPORTS, {column: [row[column] for row in rows] for column in columns})
 

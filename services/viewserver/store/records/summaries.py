@@ -106,8 +106,7 @@ WHERE s.revision = since.revision AND s.epoch = since.epoch AND s.at = since.at
 # percentile_disc is the nearest rank: each figure is one that was observed. Once nobody is missing, the marks are final and
 # the values are let go.
 _MARKS: Final = """(
-    SELECT jsonb_build_object('p50', round(m[1]::numeric, 1), 'p90', round(m[2]::numeric, 1),
-                              'p99', round(m[3]::numeric, 1), 'max', round(m[4]::numeric, 1))
+    SELECT jsonb_build_object('p50', m[1], 'p90', m[2], 'p99', m[3], 'max', m[4])
     FROM (SELECT percentile_disc(ARRAY[0.5, 0.9, 0.99, 1]) WITHIN GROUP (ORDER BY ms) AS m FROM {values}) AS ranked
 )"""
 _RANK = text(f"""
@@ -188,7 +187,9 @@ class Summary:
 
 
 def _marks(found: Mapping[str, float] | None) -> dict[str, float | None]:
-    return {mark: (found or {}).get(mark) for mark in ("p50", "p90", "p99", "max")}
+    """Rounded here, as figures from elsewhere are: Postgres rounds halves another way."""
+    exact = found or {}
+    return {mark: None if exact.get(mark) is None else round(exact[mark], 1) for mark in ("p50", "p90", "p99", "max")}
 
 
 async def last_begun(conn: AsyncConnection, epoch: int) -> int:
