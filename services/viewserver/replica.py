@@ -95,6 +95,9 @@ class Replica:
         self.advances = Advances()
         self.caused: dict[int, list[int]] = defaultdict(list)
         """By change: those of the recent ones that complete it."""
+        self.late: dict[tuple[int, bool], list[str]] = {}
+        """What barriers have found since there was last any news: who holds them up. A thousand that wait for one change are
+        answered at once, and look once."""
         self.standings = Standings(self.facts, self.silent)
         self.happened: deque[Happening] = deque(maxlen=HAPPENINGS)
         """What befell nodes and addresses lately, as it came to be known here."""
@@ -125,6 +128,7 @@ class Replica:
         """Take in the next change record; with `derived` if it is known already. Wakes those whose view it changes."""
         self.held = self.held.fold(change) if derived is None else self.held.committed(change, derived)
         self.bases.add(self.held, change.at)
+        self.late.clear()
         self.remember(Recent.of(change))
         gone = [item.id for item in change.operations if item.kind == "node" and item.after is None]
         self.changes_taken_in += 1
@@ -195,6 +199,7 @@ class Replica:
         self.spreads.clear()
         self.advances.clear()
         self.standings.clear()
+        self.late.clear()
         self._pending.clear()
         self._rendered.clear()
         self.known_etags.clear()
@@ -285,6 +290,7 @@ class Replica:
         self.told[node] = told
         if before is not None and replace(told, at=before.at) == before:
             return False
+        self.late.clear()
         if told.epoch == self.held.epoch:
             pending = self._pending[node]
             if before is not None and before.epoch == told.epoch and told.applied < before.applied:

@@ -77,7 +77,9 @@ def _of(replica: Replica, recent: Recent) -> Iterator[Recent]:
 def _unseen(replica: Replica, recent: Recent) -> list[str]:
     """Nodes it affects that hold up nothing."""
     unseen = replica.standings.unseen
-    return [node for node in recent.affected if node in unseen] if unseen else []
+    if len(unseen) < len(recent.affected):
+        return [node for node in unseen if recent.affects(node)]
+    return [node for node in recent.affected if node in unseen]
 
 
 def _in_force(replica: Replica, recent: Recent, terms: Terms) -> bool:
@@ -120,14 +122,10 @@ def _now(replica: Replica, recent: Recent, terms: Terms) -> Barrier:
 def _one(replica: Replica, recent: Recent, terms: Terms) -> Barrier:
     advance = replica.advances[recent.revision]
     unseen = frozenset(_unseen(replica, recent))
-    network, applied = replica.held.network, replica.applied
-    late = [
-        node
-        for node in recent.affected
-        if (applied(node) < recent.revision or (node in advance.closed and not terms.allow_degraded))
-        and node not in unseen
-        and network.node(node) is not None
-    ]
+    asked = (recent.revision, terms.allow_degraded)
+    late = replica.late.get(asked)
+    if late is None:
+        late = replica.late[asked] = _late(replica, recent, unseen, terms)
     now = replica.clock.now()
     total = advance.affected - len(unseen)
     in_force = advance.in_force(allow_degraded=terms.allow_degraded)
@@ -141,6 +139,20 @@ def _one(replica: Replica, recent: Recent, terms: Terms) -> Barrier:
         tuple(sorted(advance.closed)),
         tuple(sorted(unseen)),
     )
+
+
+def _late(replica: Replica, recent: Recent, unseen: frozenset[str], terms: Terms) -> list[str]:
+    """Nodes that hold it up, ascending."""
+    advance = replica.advances[recent.revision]
+    closed = frozenset() if terms.allow_degraded else advance.closed
+    if not advance.behind:
+        return sorted(closed - unseen)
+    network, applied = replica.held.network, replica.applied
+    return [
+        node
+        for node in recent.affected
+        if (applied(node) < recent.revision or node in closed) and node not in unseen and network.node(node) is not None
+    ]
 
 
 # --- an older one ---

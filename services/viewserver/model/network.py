@@ -48,6 +48,8 @@ class Network:
     elastic_ip_of: HashTrieMap[str, str] = HashTrieMap()
     """Instance → its elastic IP."""
     by_node_address: HashTrieMap[IPv4Address, str] = HashTrieMap()
+    zones: HashTrieMap[str, Zone] = HashTrieMap()
+    """Every view names all their addresses, and a cloud has few of them among many objects."""
     fenced: HashTrieMap[str, Withdrawal] = HashTrieMap()
     """Address → the withdrawal that its new holder waits for."""
 
@@ -112,7 +114,9 @@ class Network:
         return elastic.instance if elastic is not None else self.by_private_ip.get(IPv4Address(address))
 
     def of_kind(self, kind: Kind) -> Iterator[tuple[str, Any]]:
-        """Every object of a kind, in no order."""
+        """Every object of a kind, in no order. Goes through all objects, except for zones."""
+        if kind == "zone":
+            return iter(self.zones.items())
         return ((key, value) for (found, key), value in self.objects.items() if found == kind)
 
     def instances_at(self, node: str) -> list[str]:
@@ -167,6 +171,8 @@ class Network:
                 return replace(self, elastic_ip_of=self.elastic_ip_of.insert(value.instance, key))
             case Node():
                 return replace(self, by_node_address=self.by_node_address.insert(value.address, key))
+            case Zone():
+                return replace(self, zones=self.zones.insert(key, value))
             case Withdrawal() if value.fence is not None:
                 return replace(self, fenced=self.fenced.insert(key, value))
             case _:
@@ -199,6 +205,8 @@ class Network:
                 return replace(self, elastic_ip_of=_unheld(self.elastic_ip_of, value.instance, key))
             case Node():
                 return replace(self, by_node_address=_unheld(self.by_node_address, value.address, key))
+            case Zone():
+                return replace(self, zones=self.zones.discard(key))
             case Withdrawal():
                 return replace(self, fenced=self.fenced.discard(key))
             case _:
