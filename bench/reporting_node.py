@@ -19,6 +19,9 @@ class Nodes:
         self._done = asyncio.Event()
         self.polling = 0
         self._left = 0
+        self._untold = 0
+        self.told: Callable[[], None] | None = None
+        """Called once every node has its view, in each round."""
         self.reports = False
         self.first_sent = self.last_sent = self.last_stored = 0.0
 
@@ -42,7 +45,7 @@ class Nodes:
         do not report."""
         self._done.clear()
         self.reports = reports
-        self._left = len(self._nodes)
+        self._left = self._untold = len(self._nodes)
         self.first_sent = 0.0
         for index, node in enumerate(self._nodes):
             node.mute = index < mute
@@ -68,6 +71,11 @@ class Nodes:
     def sent(self) -> None:
         self.last_sent = time.monotonic()
         self.first_sent = self.first_sent or self.last_sent
+
+    def one_told(self) -> None:
+        self._untold -= 1
+        if not self._untold and self.told is not None:
+            self.told()
 
     def over(self) -> None:
         """For one node."""
@@ -118,6 +126,7 @@ class Node(asyncio.Protocol):
         if status in (200, 226):
             self.nodes.polling -= 1
             self._etag = headers[b"etag"].decode()
+            self.nodes.one_told()
             if self.nodes.reports and not self.mute:
                 self._report()
             else:

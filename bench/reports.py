@@ -7,7 +7,8 @@ this process: a parked poll with a delta asked for, then a PUT of the report wit
 enforce nothing. Both processes, Postgres and whatever else runs share this machine's cores, so look at the ratios first.
 
     fan-out       a change that affects every node: from its commit until the last poll was answered (Postgres's clock), in
-                  rounds in which the nodes report, in rounds in which they do not, and with 1,000 barriers waiting
+                  rounds in which the nodes report, in rounds in which they do not, and with 1,000 barriers waiting; and the
+                  server's processor time from the POST until the last node has its view, which other load disturbs less
     stored        from when the last node sent its report until the last one was acknowledged, which is after its commit
     asked         GET /v1/convergence and the barrier, one after the other, in a cloud where one node in a hundred is behind
     feed          what the live feed costs of a core while changes are made, with one listener
@@ -98,11 +99,14 @@ class Bench:
         await self.nodes.connect()
         said("all nodes have reported it")
         quiet, reporting, waited, stored = [], [], [], []
-        for _ in range(rounds):
-            quiet.append(await self.round(reports=False))
-            with_reports = await self.round(reports=True)
-            reporting.append(with_reports)
-            stored.append(with_reports["stored_s"])
+        for number in range(rounds):
+            if number % 2:  # whatever came before has the same effect on both
+                reporting.append(await self.round(reports=True))
+                quiet.append(await self.round(reports=False))
+            else:
+                quiet.append(await self.round(reports=False))
+                reporting.append(await self.round(reports=True))
+            stored.append(reporting[-1]["stored_s"])
             waited.append(await self.round(reports=True, barriers=1000))
             said("a round is over")
         asked = await self.ask(nodes)
@@ -117,7 +121,16 @@ class Bench:
                 "with reports": _median(reporting, "fan_out_ms"),
                 "with reports and 1,000 barriers": _median(waited, "fan_out_ms"),
             },
-            "slowdown_by_reports": _median(reporting, "fan_out_ms") / _median(quiet, "fan_out_ms") - 1,
+            "each_fan_out_ms": {
+                "without reports": [one["fan_out_ms"] for one in quiet],
+                "with reports": [one["fan_out_ms"] for one in reporting],
+            },
+            "fan_out_processor_ms": {
+                "without reports": _median(quiet, "processor_ms"),
+                "with reports": _median(reporting, "processor_ms"),
+            },
+            "slowdown_by_reports": _slower(quiet, reporting, "fan_out_ms"),
+            "slowdown_by_reports_processor": _slower(quiet, reporting, "processor_ms"),
             "stored_after_last_s": statistics.median(stored),
             "reports_per_s": statistics.median(nodes / one["reported_s"] for one in reporting),
             "barriers_woken_s": _median(waited, "barriers_s"),
@@ -166,10 +179,16 @@ class Bench:
         waiting = [asyncio.ensure_future(asker.ask(barrier)) for asker in askers]
         if barriers:
             await self._waits("barrier", barriers)
+        began, told = self._processor_ms(), []
+        nodes.told = lambda: told.append(self._processor_ms())
         answer = await self.post([self._group()])
         assert answer["affected_nodes"] == len(nodes), answer["affected_nodes"]
         await nodes.done()
-        result = {"stored_s": nodes.stored_after_last_s, "reported_s": nodes.reporting_s}
+        result = {
+            "stored_s": nodes.stored_after_last_s,
+            "reported_s": nodes.reporting_s,
+            "processor_ms": told[0] - began,
+        }
         if waiting:
             assert all(b'"converged":true' in body for body in await asyncio.gather(*waiting))
             result["barriers_s"] = max(0.0, time.monotonic() - nodes.last_stored)
@@ -177,6 +196,10 @@ class Bench:
                 asker.close()
         result["fan_out_ms"] = await self._fan_out(answer["revision"], len(nodes))
         return result
+
+    def _processor_ms(self) -> float:
+        """That the server's main thread has used so far."""
+        return int(Path(f"/proc/{self.pid}/schedstat").read_text().split()[0]) / 1e6
 
     async def _waits(self, kind: str, number: int) -> None:
         async with asyncio.timeout(60):
@@ -311,11 +334,17 @@ def _median(rounds: list[dict[str, float]], key: str) -> float:
     return statistics.median(one[key] for one in rounds)
 
 
+def _slower(quiet: list[dict[str, float]], reporting: list[dict[str, float]], key: str) -> float:
+    return _median(reporting, key) / _median(quiet, key) - 1
+
+
 def table(figures: dict[str, Any]) -> str:
     lines = [f"{figures['nodes']} nodes, {figures['instances']} instances; one change for all of them, medians"]
     lines += [f"  fan-out, {what:<34}{ms:9.0f} ms" for what, ms in figures["fan_out_ms"].items()]
     lines += [
         f"  slowed down by the reports by              {figures['slowdown_by_reports'] * 100:9.1f} %",
+        *(f"  server's processor time, {what:<17}{ms:9.0f} ms" for what, ms in figures["fan_out_processor_ms"].items()),
+        f"  more of it with reports by                 {figures['slowdown_by_reports_processor'] * 100:9.1f} %",
         f"  all stored after the last was sent         {figures['stored_after_last_s']:9.2f} s",
         f"  reports a second                           {figures['reports_per_s']:9.0f}",
         f"  1,000 barriers answered after the last     {figures['barriers_woken_s']:9.2f} s",
