@@ -4,7 +4,7 @@ LAB := $(PY) -m lab.enter --
 PYTEST := $(PY) -m pytest -q
 ARGS ?=
 
-.PHONY: help setup check-alerts demo test check style types imports unit property integration dataplane soak browser bench-loop bench-reports bench-elastic-ip bench-migration bench-node openapi clean
+.PHONY: help setup check-alerts demo test check style types imports unit property integration dataplane soak browser bench-loop bench-reports bench-elastic-ip bench-migration bench-node bench-fleet openapi clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -68,6 +68,9 @@ bench-node: ## what the data plane costs: programming, packets, floods, beside E
 
 bench-reports: setup ## 10,000 nodes report one change; what asking and watching cost meanwhile
 	@$(PY) -m bench.reports $(ARGS)
+
+bench-fleet: setup ## what a fleet costs the view server: 10 to 10,000 agents, beside a floor
+	@PYTHONPATH=services:. $(PY) -m bench.fleet $(ARGS)
 
 bench-loop: setup ## POST to reported, by stage
 	@$(LAB) $(PY) -m bench.loop $(ARGS)

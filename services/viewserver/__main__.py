@@ -9,10 +9,12 @@ import socket
 import sys
 from pathlib import Path
 from types import FrameType
+from typing import cast
 
 import uvicorn
 
 from verge.supervisor import notify
+from viewserver.api.edge import edge_of
 from viewserver.app import Application, create_routes, running
 from viewserver.credentials import KeyMismatch
 from viewserver.settings import Settings
@@ -115,20 +117,24 @@ async def _serve(settings: Settings) -> int:
     sockets = [*(_listening(bind) for bind in settings.binds), *_passed_sockets()]
     settings.data_dir.mkdir(parents=True, exist_ok=True)
     async with running(settings) as application:
-        config = uvicorn.Config(
-            application,
-            log_config=None,
-            access_log=False,
-            http="httptools",
-            ws="none",
-            lifespan="off",
-            server_header=False,
-            timeout_keep_alive=75,
-            timeout_graceful_shutdown=3,
-            backlog=4096,
-        )
+        config = configured(application)
         await _Uvicorn(config, application).serve(sockets=sockets)
     return 0
+
+
+def configured(application: Application) -> uvicorn.Config:
+    return uvicorn.Config(
+        application,
+        log_config=None,
+        access_log=False,
+        http=cast("type[asyncio.Protocol]", edge_of(application)),
+        ws="none",
+        lifespan="off",
+        server_header=False,
+        timeout_keep_alive=75,
+        timeout_graceful_shutdown=3,
+        backlog=4096,
+    )
 
 
 class _Uvicorn(uvicorn.Server):

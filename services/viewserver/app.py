@@ -34,6 +34,7 @@ from viewserver.api import (
 from viewserver.api.context import Json, Server
 from viewserver.api.description import describe
 from viewserver.api.hot import Receive, Scope, Send, ViewRoute
+from viewserver.api.poll import Polls
 from viewserver.api.reporting import ReportRoute
 from viewserver.credentials import Credentials
 from viewserver.events import Events
@@ -128,11 +129,12 @@ class Application:
 
     def __init__(self, routes: FastAPI) -> None:
         self.routes = routes
-        self.views = ViewRoute()
+        self.polls = Polls()
+        self.views = ViewRoute(self.polls)
         self.answers: Counter[int] = Counter()
         """Of every other route, by status."""
         self.reports = ReportRoute()
-        routes.state.answers = {"view": self.views.answers, "report": self.reports.answers, "other": self.answers}
+        routes.state.answers = {"view": self.polls.answers, "report": self.reports.answers, "other": self.answers}
 
     @property
     def server(self) -> Server:

@@ -83,6 +83,10 @@ class Credentials:
             tokens = await load_tokens(conn)
         self._callers = {bytes(token.hash): _caller(token) for token in tokens}
 
+    def caller_of(self, authorization: bytes | None) -> Caller:
+        """`caller`, of a header as it came."""
+        return self.caller(None if authorization is None else authorization.decode("latin-1"))
+
     def caller(self, authorization: str | None) -> Caller:
         """Whose token this Authorization header carries. Raises Unauthenticated."""
         scheme, _, token = (authorization or "").partition(" ")

@@ -16,6 +16,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from verge.contract.report import Failure
 from viewserver.bases import AGE, MOST, REVISIONS
 from viewserver.batches import Batches
+from viewserver.compile.derived import Derived
 from viewserver.compile.held import Held
 from viewserver.model.change import Change
 from viewserver.model.convergence import Told
@@ -55,6 +56,9 @@ class Follower:
         self.database = database
         self.replica = replica
         self.claims_seq = 0
+        self.expected: dict[int, tuple[Change, Derived]] = {}
+        """By revision, what this replica is committing: the notification may be here before Postgres's answer, and what was
+        compiled once need not be compiled again."""
         self._clock_at = time.monotonic()
 
     @classmethod
@@ -146,7 +150,9 @@ class Follower:
             try:
                 for change in await changes_since(conn, held.revision):
                     if change.revision == self.replica.held.revision + 1:
-                        self.replica.adopt(change)
+                        expected = self.expected.get(change.revision)
+                        known = expected is not None and expected[0] == change
+                        self.replica.adopt(change, expected[1] if expected is not None and known else None)
             except HistoryPruned:
                 return await self._reload()
         return None

@@ -8,11 +8,9 @@ import time
 from bisect import bisect_left
 from collections import defaultdict, deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import datetime
 
-import orjson
 from prometheus_client import Histogram
 
 from verge.contract.etag import ETag
@@ -20,7 +18,6 @@ from viewserver.advance import Advances
 from viewserver.bases import Bases
 from viewserver.batches import Batches
 from viewserver.compile.derived import Derived
-from viewserver.compile.difference import difference
 from viewserver.compile.held import Held
 from viewserver.model.change import Change
 from viewserver.model.convergence import Facts, Pending, Told, touched_objects
@@ -98,7 +95,7 @@ class Replica:
         self.late: dict[tuple[int, bool], list[str]] = {}
         """What barriers have found since there was last any news: who holds them up. A thousand that wait for one change are
         answered at once, and look once."""
-        self.standings = Standings(self.facts, self.silent)
+        self.standings = Standings(self.facts, self.silent, self._unseen)
         self.happened: deque[Happening] = deque(maxlen=HAPPENINGS)
         """What befell nodes and addresses lately, as it came to be known here."""
         self.happened_through = 0
@@ -224,7 +221,7 @@ class Replica:
             self.caused.pop(oldest, None)
             self.advances.forget(oldest)
         network = self.held.network
-        nodes = [node for node in recent.affected if network.node(node) is not None]
+        nodes = [node for node in recent.affected if node in self.held.derived.digests]
         self.spreads.begin(recent.revision, recent.at, nodes, lambda node: node in self.told or node in network.at_node)
         self.advances.begin(recent.revision, len(nodes), recent.caused_by)
         pending = recent.pending
@@ -263,9 +260,9 @@ class Replica:
         if etag is None:
             return None
         for base in sorted(bases, key=lambda one: one.version, reverse=True):
-            then = self.bases.find(node, base)
-            if then is not None:
-                return base, etag, orjson.dumps(difference(then, self.held.derived, node))
+            body = self.bases.delta(node, base, etag)
+            if body is not None:
+                return base, etag, body
         return None
 
     def committed_at(self, revision: int) -> str | None:
@@ -329,16 +326,14 @@ class Replica:
             },
         )
 
-    @contextmanager
-    def connected(self, node: str) -> Iterator[None]:
-        """While one of the node's requests is open, it is not silent."""
+    def opened(self, node: str) -> None:
+        """One of the node's requests is open: until `closed_by`, it is not silent."""
         self.presence.came(node, time.monotonic())
         self._connection(node)
-        try:
-            yield
-        finally:
-            self.presence.left(node, time.monotonic())
-            self._connection(node)
+
+    def closed_by(self, node: str) -> None:
+        self.presence.left(node, time.monotonic())
+        self._connection(node)
 
     def hear_claims(self, claims: Iterable[Claim], *, anew: bool = False) -> None:
         """Take in which replica has which node; `anew`: what was known before counts for nothing."""
@@ -371,6 +366,10 @@ class Replica:
         """The node polls a replica, or did so here a moment ago."""
         return self.presence.heard(node, time.monotonic())
 
+    def _unseen(self, node: str) -> bool:
+        held = self.held
+        return node not in self.told and node not in held.network.at_node and node in held.derived.digests
+
     def heard_at(self, node: str) -> datetime | None:
         """When the node was last connected to any replica, by Postgres's clock; None if nobody knows."""
         return self.presence.heard_at(node, time.monotonic(), self.clock.at)
@@ -379,7 +378,7 @@ class Replica:
         """What is known of these nodes, or of all; names that are no nodes (any more) are left out."""
         held = self.held
         for name in sorted(held.derived.digests) if nodes is None else nodes:
-            node = held.network.node(name)
+            node = held.derived.seen.get(name)
             if node is None:
                 continue
             yield Facts(

@@ -43,7 +43,7 @@ class Reports:
     def check(self, node: str, report: Report) -> None:
         """Raises UnknownObject for a node that is none, Contradiction for a report that cannot be true."""
         held = self.replica.held
-        if held.network.node(node) is None:
+        if node not in held.derived.digests:
             raise UnknownObject(f"node {node} does not exist")
         for name, etag in (("applied", report.applied), ("attempted", report.attempted)):
             if etag is not None:
@@ -133,10 +133,8 @@ class Reports:
             self.stored.update(new.report.state for new, _ in batch)
             for new, _ in batch:
                 self.replica.observed.reported(new.node, new.report, new.seen_at)
-            network = self.replica.held.network
-            advanced = [
-                self.replica.hear(new.node, _told(new)) for new in stored.taken if network.node(new.node) is not None
-            ]
+            nodes = self.replica.held.derived.digests
+            advanced = [self.replica.hear(new.node, _told(new)) for new in stored.taken if new.node in nodes]
             batches.written()
             for _, future in batch:
                 if future is not None and not future.done():

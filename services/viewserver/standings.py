@@ -59,8 +59,14 @@ def _count(counter: Counter[Any], key: Any, sign: int) -> None:
 
 
 class Standings:
-    def __init__(self, facts: Callable[[Iterable[str]], Iterator[Facts]], silent: Callable[[str], bool]) -> None:
-        """`facts` of some nodes as they are now; `silent`, whether a node is."""
+    def __init__(
+        self,
+        facts: Callable[[Iterable[str]], Iterator[Facts]],
+        silent: Callable[[str], bool],
+        unseen: Callable[[str], bool],
+    ) -> None:
+        """`facts` of some nodes as they are now; `silent` and `unseen`, whether a node is."""
+        self._is_unseen = unseen
         self._facts = facts
         self._silent = silent
         self._entries: dict[str, Entry] = {}
@@ -71,18 +77,27 @@ class Standings:
         """Nodes without an open connection that have told something: those that may be silent."""
         self._silent_now: set[str] = set()
         self.unseen: set[str] = set()
-        """Nodes that have never told anything and host no instance: they hold up nothing."""
+        """Nodes that have never told anything and host no instance: they hold up nothing. Known at any time."""
+        self._news: set[str] = set()
+        """Nodes to which something has happened since somebody last asked."""
         self.changed: set[str] = set()
         """Nodes whose standing is another since somebody last took this set; lag in seconds apart."""
 
     # --- news ---
 
     def renew(self, nodes: Iterable[str]) -> None:
-        """Something has happened to these nodes; a name that is no node (any more) is forgotten."""
+        """Something has happened to these nodes; a name that is no node (any more) is forgotten. Looked at when somebody
+        asks: between two questions a node's standing may change many times."""
         names = set(nodes)
+        self._news |= names
+        self.changed |= names
+        for node in names:
+            (self.unseen.add if self._is_unseen(node) else self.unseen.discard)(node)
+
+    def _settle(self) -> None:
+        names, self._news = self._news, set()
         for node in names:
             self._remove(node)
-        self.changed |= names
         for facts in self._facts(names):
             self._enter(facts)
 
@@ -98,7 +113,7 @@ class Standings:
     def clear(self) -> None:
         """Another epoch: nothing of this holds any more, except who is connected."""
         self.changed |= self._entries.keys()
-        for book in (self._entries, self._zones, self._listed, self.unseen):
+        for book in (self._entries, self._zones, self._listed, self.unseen, self._news):
             book.clear()
 
     def _enter(self, facts: Facts) -> None:
@@ -122,14 +137,11 @@ class Standings:
         zone.count(entry, 1)
         if entry.listed:
             self._listed.setdefault(since, set()).add(facts.node)
-        if not matters:
-            self.unseen.add(facts.node)
 
     def _remove(self, node: str) -> None:
         entry = self._entries.pop(node, None)
         if entry is None:
             return
-        self.unseen.discard(node)
         zone = self._zones[entry.zone]
         zone.count(entry, -1)
         if not zone.census.states:
@@ -144,6 +156,7 @@ class Standings:
 
     def silent(self) -> frozenset[str]:
         """Nodes that have told something and of which nothing is heard now."""
+        self._settle()
         self._apart -= {node for node in self._apart if node not in self._entries}
         found = {node for node in self._apart if self._entries[node].state != "never-seen" and self._silent(node)}
         self.changed |= found ^ self._silent_now

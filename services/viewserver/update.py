@@ -3,9 +3,9 @@
     lock the head ─ fold what this replica lacks ─ recall the idempotency key ─ check If-Match ─ apply and check
       ─ work out which nodes' digests change ─ write rows, change record, head, NOTIFY ─ commit ─ adopt, wake
 
-All of it under the head's lock and in one transaction, so revisions are gapless and in commit order, and what was
-checked is what is committed. Dying anywhere before the commit leaves nothing; after it, everything: a client that got no
-answer asks again with the same idempotency key.
+All of it under the head's lock and in one transaction, which updates that wait at the same time share: revisions are gapless
+and in commit order, and what was checked is what is committed. Dying anywhere before the commit leaves nothing; after it,
+everything: a client that got no answer asks again with the same idempotency key.
 """
 
 import asyncio
@@ -16,23 +16,25 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
 from prometheus_client import Histogram
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from viewserver.compile.derived import Derived
 from viewserver.compile.difference import difference
 from viewserver.compile.placement import touched_nodes
-from viewserver.errors import HeadMoved, InUse, KeyReused, Malformed, NotReady, TooWide
+from viewserver.errors import HeadMoved, InUse, KeyReused, Malformed, NotReady, RequestError, TooWide
 from viewserver.follow import Follower
 from viewserver.model import fences
 from viewserver.model.between import edited
 from viewserver.model.blast import NO_LIMITS, Limits, Reach
-from viewserver.model.change import NewChange, Recorded
+from viewserver.model.change import Change, NewChange, Recorded
 from viewserver.model.ingress import losses
 from viewserver.model.network import Network
 from viewserver.model.objects import Key
 from viewserver.model.updates import Parsed, Refused, apply
+from viewserver.store import Unavailable
 from viewserver.store.changes import append
 from viewserver.store.engine import Database
-from viewserver.store.head import lock_head
+from viewserver.store.head import Head, lock_head
 from viewserver.store.idempotency import recall, remember
 from viewserver.store.reports import forget_reports
 
@@ -101,6 +103,24 @@ class Answer:
         return cls(**{name: value for name, value in wire.items() if name != "affected_nodes"} | lists)
 
 
+MOST_GROUPED: Final = 32
+"""Updates in one transaction: it holds the head, which other replicas' writers wait for."""
+
+
+@dataclass(slots=True, eq=False)
+class _Queued:
+    request: Request
+    answer: "asyncio.Future[Answer]"
+
+    def succeed(self, answer: Answer) -> None:
+        if not self.answer.done():
+            self.answer.set_result(answer)
+
+    def fail(self, error: Exception) -> None:
+        if not self.answer.done():
+            self.answer.set_exception(error)
+
+
 class Updates:
     def __init__(self, database: Database, follower: Follower) -> None:
         self.database = database
@@ -111,59 +131,70 @@ class Updates:
             registry=None,
             buckets=COMMIT_BUCKETS,
         )
-        self._turn = asyncio.Lock()
+        self._queue: list[_Queued] = []
         """Writers of this replica queue here, not in Postgres, where each would hold a connection."""
+        self._committer: asyncio.Task[None] | None = None
 
     async def commit(self, request: Request) -> Answer:
         """Raises Malformed, InUse, HeadMoved, KeyReused, TooWide; Unavailable when Postgres is; OutcomeUnknown if it vanished
         during the commit."""
-        async with self._turn:
-            return await self._commit(request)
+        queued = _Queued(request, asyncio.get_running_loop().create_future())
+        self._queue.append(queued)
+        if self._committer is None or self._committer.done():
+            self._committer = asyncio.create_task(self._commit_queued(), name="commit")
+        try:
+            return await queued.answer
+        finally:
+            if queued in self._queue:  # nobody waits for it any more, and nothing was done
+                self._queue.remove(queued)
 
-    async def _commit(self, request: Request) -> Answer:
+    async def _commit_queued(self) -> None:
+        """While one group is being committed the next one gathers: a lone update waits for nobody, and many share the locking,
+        the round trips and the fsync of one transaction."""
+        alone = 0
+        while self._queue:
+            many = 1 if alone else MOST_GROUPED
+            alone = max(0, alone - 1)
+            group, self._queue = self._queue[:many], self._queue[many:]
+            try:
+                await self._commit_group(group)
+            except Unavailable as error:
+                for queued in group:
+                    queued.fail(error)
+            except Exception as error:
+                if len(group) == 1:
+                    group[0].fail(error)
+                else:
+                    self._queue, alone = [*group, *self._queue], len(group)
+
+    async def _commit_group(self, group: "list[_Queued]") -> None:
+        """One after the other, each on the network that the one before leaves, in one transaction. Who is refused has written
+        nothing. Raises what befalls all of them; then none is in force."""
         replica, began = self.follower.replica, time.monotonic()
+        answers: list[tuple[_Queued, Answer]] = []
+        steps: list[tuple[Change, Derived]] = []
         async with self.database.begin() as conn:
             head = await lock_head(conn)
             await self.follower.fold_missing(conn, head)
             base = replica.held
             if (base.epoch, base.revision) != (head.epoch, head.revision):
                 raise NotReady("this replica cannot reach the head of the change records; try again")
-            if request.idempotency_key is not None:
-                known = await recall(conn, request.key_scope, request.idempotency_key)
-                if known is not None:
-                    if known.body_digest != request.body_digest:
-                        raise KeyReused("this Idempotency-Key came with another request before")
-                    return Answer.from_wire(known.answer)
-            if request.if_match is not None and request.if_match != head.revision:
-                raise HeadMoved(f"the head is at revision {head.revision}, not {request.if_match}")
-            asked = request.operations(base.network)
-            outcome = evaluate(base.derived, asked, head.revision + 1, replica.applied)
-            if request.limits != NO_LIMITS:
-                too_wide = request.limits.exceeded(reach(base.derived, outcome))
-                if too_wide:
-                    raise TooWide("; ".join(too_wide))
-            change, warnings = None, _warnings(asked)
-            answer = Answer(head.revision, head.epoch, changed=False, affected=(), warnings=warnings)
-            answer = replace(answer, concerned=outcome.concerned, committed_at=replica.committed_at(head.revision))
-            if outcome.changed:
-                record = NewChange(request.actor, outcome.changed, outcome.affected, request.caused_by)
-                change = await append(conn, head, record)
-                removed = [item.id for item in outcome.changed if item.kind == "node" and item.after is None]
-                if removed:
-                    await forget_reports(conn, removed)
-                answer = replace(
-                    answer,
-                    revision=change.revision,
-                    changed=True,
-                    affected=outcome.affected,
-                    committed_at=change.at.isoformat(),
-                )
-            if request.idempotency_key is not None:
-                await remember(conn, request.key_scope, request.idempotency_key, request.body_digest, answer.to_wire())
+            derived = base.derived
+            for queued in group:
+                try:
+                    answer, step = await self._write(conn, head, derived, steps, queued.request)
+                except RequestError as error:
+                    queued.fail(error)
+                    continue
+                answers.append((queued, answer))
+                if step is not None:
+                    steps.append(step)
+                    self.follower.expected[step[0].revision] = step
+                    head, derived = Head(head.epoch, step[0].revision), step[1]
         took = (time.monotonic() - began) * 1000
-        if change is not None:
-            if replica.held is base:
-                replica.adopt(change, outcome.derived)
+        for change, after in steps:
+            if replica.held.revision == change.revision - 1 and replica.held.epoch == change.epoch:
+                replica.adopt(change, after)
             replica.fresh_at = time.monotonic()
             self.commit_seconds.observe(took / 1000)
             log.info(
@@ -171,10 +202,65 @@ class Updates:
                 change.revision,
                 change.actor,
                 len(change.operations),
-                len(outcome.affected),
+                len(change.affected),
                 took,
             )
-        return replace(answer, commit_ms=took)
+        self.follower.expected.clear()
+        for queued, answer in answers:
+            queued.succeed(replace(answer, commit_ms=took))
+
+    async def _write(
+        self,
+        conn: AsyncConnection,
+        head: Head,
+        base: Derived,
+        steps: "list[tuple[Change, Derived]]",
+        request: Request,
+    ) -> "tuple[Answer, tuple[Change, Derived] | None]":
+        """One request on `base`, the network at `head`, to which `steps` have led within this transaction. Raises
+        RequestError before it writes anything."""
+        replica = self.follower.replica
+        if request.idempotency_key is not None:
+            known = await recall(conn, request.key_scope, request.idempotency_key)
+            if known is not None:
+                if known.body_digest != request.body_digest:
+                    raise KeyReused("this Idempotency-Key came with another request before")
+                return Answer.from_wire(known.answer), None
+        if request.if_match is not None and request.if_match != head.revision:
+            raise HeadMoved(f"the head is at revision {head.revision}, not {request.if_match}")
+        asked = request.operations(base.network)
+        outcome = evaluate(base, asked, head.revision + 1, replica.applied)
+        if request.limits != NO_LIMITS:
+            too_wide = request.limits.exceeded(reach(base, outcome))
+            if too_wide:
+                raise TooWide("; ".join(too_wide))
+        change, warnings = None, _warnings(asked)
+        at = steps[-1][0].at.isoformat() if steps else replica.committed_at(head.revision)
+        answer = Answer(
+            head.revision,
+            head.epoch,
+            changed=False,
+            affected=(),
+            warnings=warnings,
+            concerned=outcome.concerned,
+            committed_at=at,
+        )
+        if outcome.changed:
+            record = NewChange(request.actor, outcome.changed, outcome.affected, request.caused_by)
+            change = await append(conn, head, record)
+            removed = [item.id for item in outcome.changed if item.kind == "node" and item.after is None]
+            if removed:
+                await forget_reports(conn, removed)
+            answer = replace(
+                answer,
+                revision=change.revision,
+                changed=True,
+                affected=outcome.affected,
+                committed_at=change.at.isoformat(),
+            )
+        if request.idempotency_key is not None:
+            await remember(conn, request.key_scope, request.idempotency_key, request.body_digest, answer.to_wire())
+        return answer, None if change is None else (change, outcome.derived)
 
     def dry_run(self, request: Request) -> dict[str, Any]:
         """Everything is checked and nothing kept: what `commit` would answer, and how far it reaches. May be called in

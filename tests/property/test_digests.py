@@ -50,7 +50,10 @@ def test_a_node_is_affected_exactly_when_the_view_it_reads_differs(history):
 @given(histories)
 def test_only_nodes_in_placement_are_compiled(history):
     compiled = []
-    whole, Derived.digest_of = Derived.digest_of, lambda self, node: compiled.append(node) or whole(self, node)
+    whole, Derived.digest_of = (
+        Derived.digest_of,
+        lambda self, node, seen: compiled.append(node) or whole(self, node, seen),
+    )
     try:
         derived = Derived.empty()
         for before, outcome in walk(history):

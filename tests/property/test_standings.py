@@ -50,7 +50,7 @@ class Cloud:
         monkeypatch.setattr(room, "time", SimpleNamespace(monotonic=lambda: self.time))
         clock = SimpleNamespace(now=self.now, at=lambda seconds: BEGAN + timedelta(seconds=seconds))
         self.replica = Replica(SimpleNamespace(start_grace_s=1.0, silence_grace_s=2.0), clock, Held.empty())
-        self.open = {}
+        self.open = set()
 
     def now(self):
         return BEGAN + timedelta(seconds=self.time)
@@ -61,6 +61,7 @@ class Cloud:
         derived, affected = held.derived.advance(outcome.network, [(one.kind, one.id) for one in outcome.changed])
         records = stored(outcome.changed)
         self.replica.adopt(Change(held.revision + 1, held.epoch, self.now(), "cloud", records, affected), derived)
+        self.time += 0.01  # whoever lacks it lags by something, from now on
 
     def report(self, node, back, state, failures):
         held = self.replica.held
@@ -72,10 +73,11 @@ class Cloud:
 
     def connection(self, node, *, opened):
         if opened and node not in self.open:
-            self.open[node] = self.replica.connected(node)
-            self.open[node].__enter__()
+            self.open.add(node)
+            self.replica.opened(node)
         elif not opened and node in self.open:
-            self.open.pop(node).__exit__(None, None, None)
+            self.open.remove(node)
+            self.replica.closed_by(node)
 
     def another_epoch(self):
         held = self.replica.held

@@ -40,8 +40,8 @@ def raw_leaf(content: bytes) -> Digest:
 
 def fold(named: Iterable[tuple[str, Digest]]) -> Digest:
     """The digest of a set of named digests, in any order: each name is length-prefixed, so names cannot run together."""
-    state = sha256(_FOLD)
+    parts = [_FOLD]
     for name, digest in sorted(named):
         text = name.encode()
-        state.update(len(text).to_bytes(4, "big") + text + digest)
-    return Digest(state.digest())
+        parts.append(len(text).to_bytes(4, "big") + text + digest)
+    return Digest(sha256(b"".join(parts)).digest())

@@ -210,7 +210,7 @@ def root_digest(node: str, parts: Digests) -> str:
     node whose content returns to what it was gets a new version and the old digest."""
     return fold(
         [
-            ("schema", leaf(SCHEMA)),
+            ("schema", _SCHEMA_LEAF),
             ("node", leaf(node)),
             ("host", parts.host),
             ("network", parts.network),
@@ -220,6 +220,9 @@ def root_digest(node: str, parts: Digests) -> str:
             ("members", parts.members),
         ]
     ).hex()[:32]
+
+
+_SCHEMA_LEAF: Final = leaf(SCHEMA)
 
 
 def parse_ranges(texts: Iterable[str]) -> tuple[Range, ...]:

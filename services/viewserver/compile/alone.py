@@ -6,6 +6,8 @@ view, digest and differences. Pure.
 
 from __future__ import annotations  # rpds types cannot be subscripted at run time
 
+from dataclasses import replace
+
 from rpds import HashTrieMap
 
 from verge.contract.digest import leaf
@@ -20,7 +22,7 @@ def alone(network: Network, node: str) -> Derived:
     node that the network has not sees nothing."""
     found = network.node(node)
     seen = view.sight(network, node)
-    return Derived(
+    parts = Derived(
         network,
         HashTrieMap({group: members for group in seen.members if len(members := members_in(network, group))}),
         HashTrieMap({key: leaf(view.instance_wire(network, key)) for key in seen.instances}),
@@ -28,7 +30,9 @@ def alone(network: Network, node: str) -> Derived:
         HashTrieMap({} if found is None else {found.zone: leaf(view.zone_wire(network, found.zone))}),
         leaf(view.network_wire(network)),
         HashTrieMap(),
+        HashTrieMap(),
     )
+    return parts if found is None else replace(parts, seen=HashTrieMap({node: parts.look_anew(node)}))
 
 
 def members_in(network: Network, group: str) -> Members:

@@ -20,7 +20,7 @@ def touched_nodes(before: Network, after: Network, keys: Collection[Key]) -> set
                 touched.update(_of_object(network, key))
                 changed_instances.update(_instances_of(network, key))
         touched |= _of_instances(network, changed_instances)
-    return {node for node in touched if after.node(node) is not None}
+    return touched - {name for kind, name in keys if kind == "node" and after.node(name) is None}
 
 
 def _of_object(network: Network, key: Key) -> Iterator[str]:

@@ -119,9 +119,8 @@ def member_addresses(network: Network, key: str) -> Iterator[int]:
         yield int(IPv4Address(elastic))
 
 
-def render(network: Network, node: str, members: dict[str, Members]) -> bytes:
+def render(network: Network, node: str, seen: Sight, members: dict[str, Members]) -> bytes:
     """The whole view as JSON. `members` holds those of every group the node sees, at least."""
-    seen = sight(network, node)
     found = network.node(node)
     assert found is not None
     return orjson.dumps(

@@ -6,10 +6,9 @@ import signal
 from dataclasses import dataclass, field
 
 import httpx
-import uvicorn
 
 from tests.unit.viewserver.clouds import CLOUD
-from viewserver.__main__ import _listening, _Uvicorn
+from viewserver.__main__ import _listening, _Uvicorn, configured
 from viewserver.app import running
 from viewserver.settings import Settings
 
@@ -41,7 +40,7 @@ class Serving:
     @property
     def answers(self):
         """Of the view route, by status."""
-        return self.application.views.answers
+        return self.application.polls.answers
 
     @property
     def parked(self):
@@ -131,15 +130,7 @@ async def serving(database_url, data_dir, admin_token=None, key=KEY, **settings)
     async with running(
         Settings(database_url=database_url, data_dir=data_dir, token_key=key, **settings)
     ) as application:
-        config = uvicorn.Config(
-            application,
-            log_config=None,
-            access_log=False,
-            http="httptools",
-            ws="none",
-            lifespan="off",
-            timeout_graceful_shutdown=3,
-        )
+        config = configured(application)
         server = _Uvicorn(config, application)
         task = asyncio.ensure_future(server.serve(sockets=[bound]))
         await until(lambda: server.started or task.done())

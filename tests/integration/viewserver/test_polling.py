@@ -142,7 +142,7 @@ async def test_a_waiter_is_let_go_when_its_client_goes(cloud):
     for poll in polls:
         poll.cancel()
     await until(lambda: cloud.parked == 0)
-    assert not list(cloud.replica._open)
+    assert not list(cloud.replica.presence._open)
 
 
 async def test_the_wait_is_a_number_of_seconds(cloud):
