@@ -22,6 +22,6 @@ def policy(seen: Observed) -> Observed:
     """Without handles, and without the numbers of generations, which follow the clock here."""
     found = without_handles(seen)
     table = found[ownership.IP]
-    sets = {name: one for name, one in table.sets.items() if name != "generations"}
+    sets = {name: one for name, one in table.sets.items() if not name.startswith("generations")}
     maps = {name: sorted(one.elements) if one.data == "mark" else one for name, one in table.maps.items()}
     return {**found, ownership.IP: SeenTable(sets, maps, table.chains)}  # type: ignore[arg-type]

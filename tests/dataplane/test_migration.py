@@ -8,7 +8,7 @@ from contextlib import contextmanager
 import pytest
 
 from lab.flows import Flow
-from lab.frames import BROADCAST, RARP, RARP_REQUEST, arp, ethernet
+from lab.frames import ACK, BROADCAST, IPV4, RARP, RARP_REQUEST, TCP, arp, ethernet, ipv4, tcp
 from lab.probes import expect
 from lab.session import Session, Side, deliveries
 from lab.wire import capture, send_frame
@@ -169,3 +169,15 @@ def test_what_is_revoked_behind_it_ends(kind: tuple[str, str], first: Side) -> N
             assert [one for one in lasting if not arrived[one]] == []
         for session in running.values():
             session.close()
+
+
+def test_an_answer_in_the_midst_opens_no_neighbour() -> None:
+    """One entry of conntrack is both's, and both have the same generation: each is judged by its own rules all the same."""
+    with place(FLAT) as at:
+        not_allowed = 50_000
+        answer = tcp(at.a.ip, at.c.ip, 80, not_allowed, flags=ACK)
+        with capture(at.c.host, "eth0", lambda frame: answer in frame.raw) as seen:
+            for _ in range(3):
+                send_frame(at.a.host, "eth0", ethernet(at.c.mac, at.a.mac, IPV4, ipv4(at.a.ip, at.c.ip, TCP, answer)))
+            assert expect([Flow.tcp(at.a.host, at.c.host, at.c.ip, 80)], []) == []
+            assert seen.frames == []

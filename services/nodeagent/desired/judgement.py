@@ -116,7 +116,10 @@ def sets(local: Members, instance_ranges: Iterable[Span], first_hop: Members) ->
         "first_hop4": Set((KeyType.IPV4,), first_hop),
         "local4": Set((KeyType.IPV4,), local, room=ROOM),
         "instances4": Set((KeyType.IPV4,), frozenset((span,) for span in instance_ranges), interval=True),
-        generations.VALID: Set((KeyType.IPV4, KeyType.MARK), frozenset(), room=ROOM),
+        **{
+            valid: Set((KeyType.IPV4, KeyType.MARK), frozenset(), room=ROOM)
+            for valid in (generations.VALID, generations.VALID_REVERSED)
+        },
     }
 
 

@@ -66,20 +66,21 @@ def chains(limit: tuple[Rule, ...] = ()) -> dict[str, Chain]:
         ),
         "from_vm_reversed": _reversed(Field.IP_SADDR, "vm_in_replies"),
         "to_vm_reversed": _reversed(Field.IP_DADDR, "vm_in"),
-        **_passing("pass_in", Field.IP_DADDR, limit),
-        **_passing("pass_reply", Field.IP_SADDR),
+        **_passing("pass_in", Field.IP_DADDR, "original", limit),
+        **_passing("pass_reply", Field.IP_SADDR, "reply"),
     }
 
 
 def _reversed(vm: Field, verdicts: str) -> Chain:
-    valid = rule(within(generations.VALID, vm, Field.CT_MARK), ACCEPT)
+    valid = rule(within(generations.VALID_REVERSED, vm, Field.CT_MARK), ACCEPT)
     return Chain((valid, rule(equals(Field.CT_STATE, "related"), DROP), rule(Dispatch(vm, verdicts)), rule(DROP)))
 
 
-def _passing(name: str, vm: Field, limit: tuple[Rule, ...] = ()) -> dict[str, Chain]:
-    """Stamps the flow with its instance's generation; what is reversed stays so."""
+def _passing(name: str, vm: Field, direction: str, limit: tuple[Rule, ...] = ()) -> dict[str, Chain]:
+    """Stamps the flow with its instance's generation, who has come here in this direction; what is reversed stays so, and is the
+    other's to stamp: one mark cannot say of both that they were asked."""
     stamp = rule(Stamp(vm, generations.CURRENT))
     return {
         name: Chain((*limit, rule(_REVERSED, Goto(f"{name}_reversed")), stamp, rule(ACCEPT))),
-        f"{name}_reversed": Chain((stamp, _REVERSE, rule(ACCEPT))),
+        f"{name}_reversed": Chain((rule(equals(Field.CT_DIRECTION, direction), ACCEPT), stamp, _REVERSE, rule(ACCEPT))),
     }

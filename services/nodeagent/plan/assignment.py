@@ -12,6 +12,7 @@ from verge.contract.members import Members
 @dataclass(frozen=True, slots=True)
 class Assigned:
     valid: Set
+    valid_reversed: Set
     current: Map
     used: bool
     """Did any address get the new one?"""
@@ -24,11 +25,11 @@ def assign(table: Table, seen: SeenTable | None, again: AbstractSet[int], new: i
         address: keeps[address] if address in keeps and address not in again else new
         for address in table.maps[generations.JUDGED].elements
     }
-    pairs = frozenset(
-        (address, one) for address, mark in current.items() for one in (mark, mark | generations.REVERSED)
-    )
+    pairs = frozenset(current.items())
+    backwards = frozenset((address, mark | generations.REVERSED) for address, mark in pairs)
     return Assigned(
         replace(table.sets[generations.VALID], elements=pairs),
+        replace(table.sets[generations.VALID_REVERSED], elements=backwards),
         replace(table.maps[generations.CURRENT], elements=current),
         used=new in current.values(),
     )
@@ -37,7 +38,7 @@ def assign(table: Table, seen: SeenTable | None, again: AbstractSet[int], new: i
 def _held(seen: SeenTable) -> Mapping[int, int]:
     """Addresses whose one valid generation, in both forms, is the one that is stamped. Anything else was not our doing."""
     valid: dict[int, set[int]] = {}
-    for address, mark in _pairs(seen.sets.get(generations.VALID)):
+    for address, mark in _pairs(seen):
         valid.setdefault(address, set()).add(mark)
     stamped = seen.maps[generations.CURRENT].elements if generations.CURRENT in seen.maps else {}
     return {
@@ -51,18 +52,18 @@ def highest(observed: Observed) -> int:
     """The highest generation that the kernel holds; 0 if it holds none."""
     marks = [0]
     for seen in observed.values():
-        marks += [mark & generations.LAST for _, mark in _pairs(seen.sets.get(generations.VALID))]
+        marks += [mark & generations.LAST for _, mark in _pairs(seen)]
         if generations.CURRENT in seen.maps:
             marks += [mark for mark in seen.maps[generations.CURRENT].elements.values() if isinstance(mark, int)]
     return max(marks)
 
 
-def _pairs(found: Set | None) -> list[tuple[int, int]]:
-    if found is None or isinstance(found.elements, Members):
-        return []
+def _pairs(seen: SeenTable) -> list[tuple[int, int]]:
     pairs = []
-    for element in found.elements:
-        match element:
-            case (int(address), int(mark)):
-                pairs.append((address, mark))
+    for name in (generations.VALID, generations.VALID_REVERSED):
+        held = seen.sets.get(name)
+        for element in () if held is None or isinstance(held.elements, Members) else held.elements:
+            match element:
+                case (int(address), int(mark)):
+                    pairs.append((address, mark))
     return pairs

@@ -20,7 +20,7 @@ from nodeagent.state import generations, ownership
 from nodeagent.state.host import Links
 from nodeagent.state.ruleset import Observed
 
-_ASSIGNED = frozenset({generations.VALID, generations.CURRENT})
+_ASSIGNED = frozenset({generations.VALID, generations.VALID_REVERSED, generations.CURRENT})
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +51,8 @@ def plan(observed: Observed, links: Links, desired: Desired, next_generation: in
     policy = difference(ownership.IP, observed.get(ownership.IP), wanted, deferred=_ASSIGNED)
     again = withdrawn.addresses(policy, wanted, drain=desired.revoke == "drain")
     assigned = assign(wanted, observed.get(ownership.IP), again, next_generation)
-    settle(policy, {generations.VALID: assigned.valid}, {generations.CURRENT: assigned.current})
+    valid = {generations.VALID: assigned.valid, generations.VALID_REVERSED: assigned.valid_reversed}
+    settle(policy, valid, {generations.CURRENT: assigned.current})
     others = [difference(name, observed.get(name), desired.ruleset[name]) for name in (ownership.ARP, ownership.BRIDGE)]
     tables = [*others, policy]
     return Plan(

@@ -7,7 +7,8 @@ flow's mark) and never used twice for an address.
 
 One bit of the mark is not of the generation. A session that comes to a node in its midst, as by migration, begins in
 connection tracking with whichever side speaks first. Where that is the instance, answering, the entry's directions are the
-wrong way round, and the bit says so: the session is the instance's to judge by its ingress rules all the same.
+wrong way round, and the bit says so: the session is the instance's to judge by its ingress rules all the same. Its peer may be
+on this node too, with the same generation, and the stamp says nothing of that one: so these stamps hold in a set of their own.
 
 Which generation an address has depends on what happened before, so the desired ruleset holds none: the plan fills them in.
 """
@@ -16,6 +17,8 @@ from typing import Final
 
 VALID: Final = "generations"
 """Set of `address . mark`: the stamps that still hold."""
+VALID_REVERSED: Final = "generations_reversed"
+"""Likewise those with that bit, which hold for the side that connection tracking takes for the origin."""
 CURRENT: Final = "generation_of"
 """Map of address to mark: what to stamp now."""
 JUDGED: Final = "vm_in"
