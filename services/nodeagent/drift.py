@@ -50,6 +50,11 @@ class Notice:
         later = (one for one in self.commits if 0 < one.generation - generation & _WRAPS < _WRAPS // 2)
         return replace(self, commits=tuple(later))
 
+    def before(self, generation: int) -> "Notice":
+        """Without the commits that made this generation of rulesets and those behind it."""
+        earlier = (one for one in self.commits if 0 < generation - one.generation & _WRAPS < _WRAPS // 2)
+        return replace(self, commits=tuple(earlier))
+
     def repaired(self, changes: int, settings: tuple[str, ...], notes: tuple[str, ...] = ()) -> Drift:
         """It is put right, by so many changes of the ruleset and these outside it; `notes` are further news of it."""
         touched = _without_parts(what for commit in self.commits for what in commit.touched) if changes else []
@@ -89,6 +94,12 @@ class Suspects:
         self.stirred.clear()
         taken, self._notice = self._notice, None
         return taken
+
+    def before(self, generation: int) -> Notice | None:
+        """What has been noticed meanwhile of commits before this generation. It goes on stirring, so nothing goes unseen."""
+        if self._watch:
+            self._hear()
+        return self._notice.before(generation) if self._notice else None
 
     def close(self) -> None:
         if self._watch:
