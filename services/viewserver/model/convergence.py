@@ -292,7 +292,11 @@ def _marks(counted: "Mapping[int, int] | Mapping[float, int]") -> dict[str, floa
 
 def percentiles(values: Sequence[float]) -> dict[str, float | None]:
     """Nearest rank: each figure is one that was observed."""
-    ranked = sorted(values)
+    return ranked_percentiles(sorted(values))
+
+
+def ranked_percentiles(ranked: Sequence[float]) -> dict[str, float | None]:
+    """Of values in ascending order."""
     if not ranked:
         return dict.fromkeys(MARKS)
     return {name: ranked[max(0, ceil(share * len(ranked)) - 1)] for name, share in MARKS.items()}
