@@ -187,6 +187,7 @@ async def running(settings: Settings) -> AsyncIterator[Application]:
         routes.state.server = Server(settings, database, credentials, follower, updates_, reports, events_, history_)
         heartbeat = Heartbeat(follower)
         _settle_collector()
+        stack.push_async_callback(reports.close)
         tasks = [
             asyncio.create_task(follower.run(credentials.reload), name="follow"),
             asyncio.create_task(reports.run(), name="reports"),

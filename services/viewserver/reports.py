@@ -22,6 +22,7 @@ log = logging.getLogger(__name__)
 
 MOST_WAITING = 50_000
 RETRY_S = 0.25
+CLOSING_S = 2.0
 ANSWERS_WAIT_S = 0.5
 """How long it may take until it is stored that a node was told its view, where no report takes it along."""
 
@@ -107,8 +108,13 @@ class Reports:
             try:
                 async with self.database.begin() as conn:
                     await store_answers(conn, answered)
-                    stored = await store_reports(conn, [new for new, _ in batch], self._troubled(batch))
+                    news = [new for new, _ in batch]
+                    stored = await store_reports(conn, news, self._troubled(news))
                     batches.writing(stored.numbers)
+            except asyncio.CancelledError:
+                self._keep(batch)
+                self._answered = [*answered, *self._answered]
+                raise
             except StoreError as error:
                 batches.failed()
                 if not failing:
@@ -142,6 +148,18 @@ class Reports:
             if any(advanced):
                 self.replica.progress.wake([PROGRESS])
 
+    async def close(self) -> None:
+        """The server is stopping, and `run` has ended: what has gathered is stored, if Postgres takes it at once."""
+        batch = [new for new, _ in (*self._alone, *self._waiting)]
+        if not batch and not self._answered:
+            return
+        try:
+            async with asyncio.timeout(CLOSING_S), self.database.begin() as conn:
+                await store_answers(conn, self._answered)
+                await store_reports(conn, batch, self._troubled(batch))
+        except (StoreError, TimeoutError) as error:
+            log.warning("%d reports and %d answers are not on record: %s", len(batch), len(self._answered), error)
+
     def _keep(self, batch: list[tuple[NewReport, "asyncio.Future[None] | None"]]) -> None:
         """Put a batch that failed back in front; nobody waits for it any more. Of reports of a node that say the same, which
         come as often as it tries again, the newest is kept."""
@@ -156,9 +174,9 @@ class Reports:
             latest[said] = (new, None)
         self._waiting = [*latest.values(), *self._waiting]
 
-    def _troubled(self, batch: "list[tuple[NewReport, asyncio.Future[None] | None]]") -> frozenset[str]:
+    def _troubled(self, batch: list[NewReport]) -> frozenset[str]:
         """Nodes of the batch whose last word was of a rejection, or of objects that they closed."""
-        known = ((new.node, self.replica.told.get(new.node)) for new, _ in batch)
+        known = ((new.node, self.replica.told.get(new.node)) for new in batch)
         return frozenset(node for node, told in known if told is not None and told.state in ("rejected", "degraded"))
 
 

@@ -231,3 +231,22 @@ async def test_the_change_log_says_how_far_each_change_has_spread(database_url, 
     assert summaries[2]["applied"] == 1 < summaries[2]["affected"]
     for revision, one in each.items():
         assert {mark: pytest.approx(ms, abs=0.11) for mark, ms in one["ms"].items()} == summaries[revision]["ms"]
+
+
+async def test_what_befell_a_node_is_told_once_and_by_every_replica(replicas):
+    one, two = replicas
+    await one.apply(*NODES)
+    two.tokens["operator", None] = two.client((await one.token("operator"))["token"])
+    async with listening(one) as heard, listening(two) as heard_elsewhere:
+        etag = (await one.view("nc-1")).headers["etag"]
+        failures = [{"object": "instances/i-web", "stage": "ruleset", "reason": "no such set"}]
+        for _ in range(2):
+            await one.report("nc-1", None, "rejected", attempted={"etag": etag}, failures=failures)
+        await one.report("nc-1", etag)
+        for each in (heard, heard_elsewhere):
+            await until(lambda each=each: len(each.bodies("happening")) >= 2, "what befell it")
+            told = each.bodies("happening")
+            assert [(body["kind"], body["node"]) for body in told] == [("rejected", "nc-1"), ("accepted", "nc-1")]
+            assert told[0]["more"] == {"failures": failures}
+        listed = (await one.admin.get("/v1/happenings")).json()["happenings"]
+        assert heard.bodies("happening") == listed[::-1]

@@ -77,6 +77,36 @@ async def test_a_rejection_is_kept_with_its_reason_and_seen_to_be_over(cloud):
     assert history[0]["from"] == history[1]["until"]
 
 
+async def test_what_a_node_enforced_at_a_time_and_its_history_page_by_page(cloud):
+    groups = (["sg-web"], ["sg-web", "sg-idle"], ["sg-idle"], ["sg-web", "sg-app"])
+    for wanted in groups:
+        await cloud.update(changed("i-web", groups=wanted))
+        await cloud.apply("nc-1")
+    path = "/v1/nodes/nc-1/history"
+    whole = (await get(cloud, path))["history"]
+    versions = [one["version"] for one in whole]
+    assert versions == sorted(versions, reverse=True)
+    assert len(versions) >= 3
+    assert whole[0]["until"] is None
+    for span in whole:
+        for moment in (span["from"], span["until"]):
+            if moment is not None:
+                (found,) = (await get(cloud, path, at=moment))["history"]
+                first = span["version"] if moment == span["from"] else versions[versions.index(span["version"]) - 1]
+                assert found["version"] == first
+    before_all = await get(cloud, path, at="2020-01-01T00:00:00Z")
+    assert (before_all["history"], before_all["next_before"]) == ([], None)
+    paged, before = [], None
+    for _ in range(len(whole) + 1):
+        page = await get(cloud, path, limit=1, **({"before": before} if before else {}))
+        paged += page["history"]
+        before = page["next_before"]
+        if before is None:
+            break
+    assert [one["version"] for one in paged] == versions
+    assert [one["until"] for one in paged] == [one["until"] for one in whole]
+
+
 async def test_another_replica_and_a_restarted_one_answer_alike(replicas, database_url, tmp_path):
     one, two = replicas
     await one.apply("nc-1")

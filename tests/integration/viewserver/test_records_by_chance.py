@@ -4,15 +4,17 @@ What is recomputed is kept by the test itself, as the nodes and the cloud know i
 which order. Times are compared by their order, since the test's clock is not Postgres's.
 """
 
+import asyncio
 import random
 
 import pytest
+from sqlalchemy import text
 
 from tests.integration.viewserver.serving import serving
 from tests.integration.viewserver.test_records import NODES, get, recorded
 from tests.unit.viewserver.clouds import changed
 
-STEPS = 40
+STEPS, AT_ONCE = 24, 12
 AFFECTS = {"i-web": "nc-1", "i-db": "nc-2", "i-far": "nc-3"}
 
 
@@ -48,7 +50,7 @@ class Naive:
         return found[::-1]
 
 
-@pytest.mark.parametrize("seed", [1, 2, 3])
+@pytest.mark.parametrize("seed", [1, 3])
 async def test_every_answer_is_what_a_naive_recomputation_says(database_url, tmp_path, seed):
     dice, naive, token = random.Random(seed), Naive(), None
     left = STEPS
@@ -57,7 +59,7 @@ async def test_every_answer_is_what_a_naive_recomputation_says(database_url, tmp
             if token is None:
                 token = server.admin_token
                 await server.cloud()
-            for _ in range(min(left, 14)):
+            for _ in range(min(left, AT_ONCE)):
                 left -= 1
                 await step(server, naive, dice)
             await compare(server, naive)
@@ -91,7 +93,22 @@ async def step(server, naive, dice):
         naive.stored[node].append(("applied", version, None))
 
 
+_TOLD = text("SELECT node, max(version) AS version FROM answered GROUP BY node")
+
+
+async def all_told(server, naive):
+    """What nodes were told is written a moment after it was said."""
+    wanted = {node: versions[-1] for node, versions in naive.told.items() if versions}
+    async with asyncio.timeout(20):
+        while True:
+            async with server.application.server.database.begin() as conn:
+                if {row.node: row.version for row in await conn.execute(_TOLD)} == wanted:
+                    return
+            await asyncio.sleep(0.01)
+
+
 async def compare(server, naive):
+    await all_told(server, naive)
     await recorded(server)
     listed = {one["revision"]: one for one in (await get(server, "/v1/updates", limit=1000))["updates"]}
     for revision, one in listed.items():
