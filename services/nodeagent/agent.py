@@ -17,6 +17,7 @@ from nodeagent.kernel.watch import RulesetWatch
 from nodeagent.passes import Passes
 from nodeagent.preflight.preflight import Preflight
 from nodeagent.session import Current, Enforced, Offered, Retry, Session, Unreachable
+from nodeagent.session.choice import in_order
 from nodeagent.settings import Settings
 from verge.supervisor import notify
 
@@ -154,7 +155,7 @@ def assemble(
     journal = Journal(settings.node)
     session = Session(
         node=settings.node,
-        servers=settings.servers or ("",),
+        servers=in_order(settings.servers, settings.node) or ("",),
         agent_version=VERSION,
         boot_id=str(uuid4()),
         deltas=settings.deltas,

@@ -14,6 +14,7 @@ from typing import cast
 import uvicorn
 
 from verge.supervisor import notify
+from viewserver.api.admission import RESERVED, Admission, descriptors, most_connections
 from viewserver.api.edge import edge_of
 from viewserver.app import Application, create_routes, running
 from viewserver.credentials import KeyMismatch
@@ -24,14 +25,32 @@ from viewserver.store.engine import Database
 from viewserver.store.epoch import raise_epoch
 from viewserver.store.migrate import migrate
 
+log = logging.getLogger(__name__)
+
 FIRST_PASSED_FD = 3
 """sd_listen_fds(3)."""
 
 
-_KEPT: dict[str, tuple[type[float] | type[int], str]] = {
-    "detail_hours": (float, "how long it is kept when each node was told and had applied a change; an hour at least"),
-    "detail_mb": (int, "how much of the disk that may take, beyond the last hour's"),
-    "records_days": (float, "how long summaries of changes, lag and happenings are kept"),
+_GRACEFUL_S = 10
+"""For requests that are being worked on when the server stops, such as commits."""
+_NUMBERS: dict[str, tuple[str, type[float] | type[int], str]] = {
+    "detail_hours": (
+        "VERGE_DETAIL_HOURS",
+        float,
+        "how long it is kept when each node was told and had applied a change; an hour at least",
+    ),
+    "detail_mb": ("VERGE_DETAIL_MB", int, "how much of the disk that may take, beyond the last hour's"),
+    "records_days": ("VERGE_RECORDS_DAYS", float, "how long summaries of changes, lag and happenings are kept"),
+    "max_connections": (
+        "VERGE_MAX_CONNECTIONS",
+        int,
+        "more are answered 503; without it, as many as there are file descriptors for",
+    ),
+    "drain_s": (
+        "VERGE_DRAIN_S",
+        float,
+        "on SIGTERM, how long /readyz says 503 before connections are closed, for a balancer to notice",
+    ),
 }
 
 
@@ -49,7 +68,7 @@ def main(arguments: list[str] | None = None) -> int:
         data_dir=given.data_dir,
         database_url=given.database_url,
         token_key=os.environ.get("VERGE_TOKEN_KEY"),
-        **({name: getattr(given, name) for name in _KEPT} if given.command == "serve" else {}),
+        **({name: getattr(given, name) for name in _NUMBERS} if given.command == "serve" else {}),
     )
     run = {"serve": _serve, "migrate": _migrate, "raise-epoch": _raise_epoch}[given.command]
     try:
@@ -71,12 +90,11 @@ def _parser() -> argparse.ArgumentParser:
         action="append",
         help="HOST:PORT (port 0 picks a free one) or unix:PATH; may be given several times (VERGE_BIND, by spaces)",
     )
-    for name, (kind, text) in _KEPT.items():
-        variable = f"VERGE_{name.upper()}"
+    for name, (variable, kind, text) in _NUMBERS.items():
         serve.add_argument(
             f"--{name.replace('_', '-')}",
             type=kind,
-            default=kind(os.environ.get(variable) or getattr(Settings(), name)),
+            default=os.environ.get(variable) or getattr(Settings(), name),
             help=f"{text} (%(default)s; {variable})",
         )
     for name, text in (
@@ -114,31 +132,39 @@ class _Defaulted:
 
 
 async def _serve(settings: Settings) -> int:
+    available = descriptors()
+    most = most_connections(settings.max_connections, available)
+    log.info("connections at most=%d descriptors=%d reserved=%d", most, available, RESERVED)
     sockets = [*(_listening(bind) for bind in settings.binds), *_passed_sockets()]
     settings.data_dir.mkdir(parents=True, exist_ok=True)
     async with running(settings) as application:
-        config = configured(application)
-        await _Uvicorn(config, application).serve(sockets=sockets)
+        await _Uvicorn(configured(application, most), application).serve(sockets=sockets)
     return 0
 
 
-def configured(application: Application) -> uvicorn.Config:
+def configured(application: Application, most: int) -> uvicorn.Config:
+    """Connections beyond `most` are refused."""
     return uvicorn.Config(
         application,
         log_config=None,
         access_log=False,
-        http=cast("type[asyncio.Protocol]", edge_of(application)),
+        http=cast("type[asyncio.Protocol]", Admission(edge_of(application), most)),
         ws="none",
         lifespan="off",
         server_header=False,
         timeout_keep_alive=75,
-        timeout_graceful_shutdown=3,
+        timeout_graceful_shutdown=_GRACEFUL_S,
         backlog=4096,
     )
 
 
 class _Uvicorn(uvicorn.Server):
-    """Says when it is ready; on SIGTERM or SIGINT answers the parked polls first, so that none of them sees an error."""
+    """Says when it is ready. On SIGTERM or SIGINT it takes its leave so that nobody sees an error:
+
+    not ready ── `drain_s` ── parked polls and barriers answered ── no new connections ── what is in work is finished ── end
+
+    From the second step on each answer closes its connection. A second signal cuts the first step short.
+    """
 
     def __init__(self, config: uvicorn.Config, application: Application) -> None:
         super().__init__(config)
@@ -151,17 +177,33 @@ class _Uvicorn(uvicorn.Server):
             print(f"verge-viewserver ready {_address(bound)}", flush=True)
         notify("READY=1")
 
-    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
-        self._loop.call_soon_threadsafe(self._drain)
-        super().handle_exit(sig, frame)
-        self._captured_signals.clear()  # handled: the process ends by returning, with exit code 0
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:  # noqa: ARG002 - uvicorn's signature
+        """Handled: the process ends by returning, with exit code 0."""
+        self._loop.call_soon_threadsafe(self._leave)
+
+    def _leave(self) -> None:
+        if self.application.leaving or self.application.server.settings.drain_s <= 0:
+            self._drain()
+        else:
+            self._loop.call_later(self.application.server.settings.drain_s, self._drain)
+        self.application.leaving = True
 
     def _drain(self) -> None:
+        if self.should_exit:
+            return
         notify("STOPPING=1")
+        state = self.server_state
+        closing = [(b"connection", b"close")]
+        self.config.encoded_headers += closing
+        state.default_headers = [*state.default_headers, *closing]
+        for connection in state.connections:
+            if connection.cycle is not None and not connection.cycle.response_complete:  # type: ignore[union-attr]
+                connection.cycle.keep_alive = False  # type: ignore[union-attr]
         replica = self.application.server.replica
         replica.views.close()
         replica.progress.close()
         replica.advances.waiting.close()
+        self.should_exit = True
 
 
 def _listening(bind: str) -> socket.socket:

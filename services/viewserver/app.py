@@ -100,7 +100,7 @@ def create_routes() -> FastAPI:
     async def healthz() -> dict[str, str]:
         return {"status": "ok"}
 
-    @app.get("/readyz", tags=["service"], summary="Loaded, and not stale past the limit")
+    @app.get("/readyz", tags=["service"], summary="Loaded, not stale past the limit, and not about to stop")
     async def readyz() -> Json:
         server: Server | None = getattr(app.state, "server", None)
         if server is None:
@@ -111,6 +111,8 @@ def create_routes() -> FastAPI:
             "epoch": server.replica.held.epoch,
             "stale_s": round(stale, 1),
         }
+        if app.state.application.leaving:
+            return Json({"status": "leaving", **body}, 503)
         ready = stale < STALE_LIMIT_S
         return Json({"status": "ready" if ready else "stale", **body}, 200 if ready else 503)
 
@@ -129,6 +131,9 @@ class Application:
 
     def __init__(self, routes: FastAPI) -> None:
         self.routes = routes
+        self.leaving = False
+        """The server was told to stop: it is not ready for anything new."""
+        routes.state.application = self
         self.polls = Polls()
         self.views = ViewRoute(self.polls)
         self.answers: Counter[int] = Counter()

@@ -28,3 +28,8 @@ class Settings:
     """A node without an open request for so long is silent."""
     start_grace_s: float = 10.0
     """After a start, agents have so long to come back before they count as silent."""
+    max_connections: int | None = None
+    """More are answered 503. None: as many as there are file descriptors for."""
+    drain_s: float = 0.0
+    """After SIGTERM, `/readyz` says 503 for so long before polls are answered and connections closed: time for a balancer
+    to send new ones elsewhere. Agents that know several replicas need none."""

@@ -2,8 +2,9 @@
 
 from typing import Final
 
-_BOUND_S: Final = (0.1, 5.0)
-"""Of the first delay and of the longest."""
+_BOUND_S: Final = (0.5, 5.0)
+"""Of the first delay and of the longest. Half a second, since when a replica dies thousands turn to another at once; and well
+within the time after which a node counts as silent."""
 
 
 def delay(failures: int, dice: float) -> float:

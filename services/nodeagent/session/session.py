@@ -30,8 +30,12 @@ from verge.contract.etag import At, ETag
 from verge.contract.report import Failure, Report
 from verge.contract.view import View
 
+_LONGEST_WAIT_S: Final = 30.0
+"""Whatever a server asks for."""
 _HELD_AT_LEAST_S: Final = 1.0
 """A 304 sooner than this was not held by the server; asking again at once would be a busy loop."""
+_HOME_AFTER_S: Final = 300.0
+"""After so long, and up to twice as long, an agent that fell back to another server tries the one of its choice again."""
 _REFUSALS: Final[Mapping[int, Standing]] = {401: "unauthorized", 403: "forbidden", 404: "removed"}
 
 
@@ -65,6 +69,8 @@ class Session:
         self._servers = servers
         self._deltas = deltas
         self._turn = 0
+        """The first is the server of choice."""
+        self._home_at: float | None = None
         self._failures = 0
         self._whole = False
         self._suspect: ETag | None = None
@@ -110,6 +116,8 @@ class Session:
                     step = self._unchanged(request, answer, now, dice)
                 else:
                     step = self._newer(request, answer, now, dice)
+                if not isinstance(step, Retry):
+                    self._choose(answer, now, dice)
                 if isinstance(step, Current) and now - asked_at < _HELD_AT_LEAST_S:
                     return Current(pause_s=dice * _HELD_AT_LEAST_S)
                 return step
@@ -121,7 +129,8 @@ class Session:
                 self.reporting.unsaid = None
                 return self._fail("faulty", _says(answer), dice)
             case status if status >= 500 or status == 429:
-                return self._fail("unreachable", _says(answer), dice)
+                retry = self._fail("unreachable", _says(answer), dice)
+                return Retry(max(retry.delay_s, self._asked_to_wait(answer, dice)), retry.reason)
             case _:
                 return self._fail("faulty", _says(answer), dice, whole=True)
 
@@ -218,6 +227,27 @@ class Session:
             self.seen = at
         stale = answer.headers.get("verge-stale")
         self.stale_s = float(stale) if stale and stale.replace(".", "", 1).isdigit() else None
+
+    def _choose(self, answer: Answer, now: float, dice: float) -> None:
+        """The server for the next request. One that closes the connection takes its leave: the next is asked, before it
+        refuses. Away from the one of choice, that is tried again some time, each agent at another moment, so that a
+        server that was restarted gets its share back."""
+        if answer.headers.get("connection", "").lower() == "close":
+            self._turn += 1
+        away = self._turn % len(self._servers)
+        if not away:
+            self._home_at = None
+        elif self._home_at is None:
+            self._home_at = now + _HOME_AFTER_S * (1 + dice)
+        elif now >= self._home_at:
+            self._turn, self._home_at = 0, None
+
+    def _asked_to_wait(self, answer: Answer, dice: float) -> float:
+        """Seconds, by `Retry-After`; 0 where another server can be asked instead."""
+        asked = answer.headers.get("retry-after", "")
+        if len(self._servers) > 1 or not asked.isdecimal():
+            return 0.0
+        return min(_LONGEST_WAIT_S, float(asked)) * (0.5 + 0.5 * dice)
 
     def _fail(self, standing: Standing, reason: str, dice: float, *, whole: bool = False) -> Retry:
         """The next server's turn, after a delay that grows with the failures in a row."""

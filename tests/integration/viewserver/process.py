@@ -15,6 +15,7 @@ class Process:
     def __init__(self, data_dir, database_url=None):
         self.data_dir, self.database_url = data_dir, database_url
         self.url = ""
+        self.bind = "127.0.0.1:0"
         self.child = None
 
     async def start(self):
@@ -24,7 +25,7 @@ class Process:
             "viewserver",
             "serve",
             "--bind",
-            "127.0.0.1:0",
+            self.bind,
             "--data-dir",
             str(self.data_dir),
         ]
@@ -43,6 +44,11 @@ class Process:
         assert found, f"{line!r}: {self.log[-2000:]}"
         self.url = found[1]
         return self
+
+    async def start_at(self, url):
+        """Where another one was."""
+        self.bind = url.removeprefix("http://")
+        return await self.start()
 
     @property
     def token(self):

@@ -28,6 +28,7 @@ async def until(holds, what="it never came true"):
 @dataclass
 class Serving:
     application: object
+    process: object
     url: str
     admin_token: str
     clients: list = field(default_factory=list)
@@ -130,12 +131,12 @@ async def serving(database_url, data_dir, admin_token=None, key=KEY, **settings)
     async with running(
         Settings(database_url=database_url, data_dir=data_dir, token_key=key, **settings)
     ) as application:
-        config = configured(application)
+        config = configured(application, settings.get("max_connections") or 10_000)
         server = _Uvicorn(config, application)
         task = asyncio.ensure_future(server.serve(sockets=[bound]))
         await until(lambda: server.started or task.done())
         token = admin_token or (data_dir / "admin.token").read_text().strip()
-        found = Serving(application, f"http://127.0.0.1:{bound.getsockname()[1]}", token)
+        found = Serving(application, server, f"http://127.0.0.1:{bound.getsockname()[1]}", token)
         try:
             yield found
         finally:

@@ -152,7 +152,8 @@ async def claimant(server):
 async def test_nothing_is_written_while_nothing_changes(pair):
     one, two = pair
     agents = [*(await all_at(one)).values()]
-    await come_true(pair, all_heard)
+    for node in NODES:
+        await until(lambda node=node: elsewhere(two, node), "the other has been told")
     before = two.replica.presence.claims.copy()
     for _ in range(5):
         for node in NODES:  # a poll ends, and the next one begins

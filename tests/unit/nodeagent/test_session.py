@@ -269,11 +269,34 @@ class TestTrouble:
             it.next_view_request(0)
             return it.unreachable("refused", dice).delay_s
 
-        assert [round(delay(1.0), 1) for _ in range(8)] == [0.1, 0.2, 0.4, 0.8, 1.6, 3.2, 5.0, 5.0]
+        assert [round(delay(1.0), 1) for _ in range(8)] == [0.5, 1.0, 2.0, 4.0, 5.0, 5.0, 5.0, 5.0]
         assert delay(0.0) == 0.0
         assert delay(0.5) == 2.5
         ask(it, unchanged(V5), took=30)
-        assert delay(1.0) == pytest.approx(0.1)
+        assert delay(1.0) == pytest.approx(0.5)
+
+    def test_a_server_that_closes_the_connection_is_left_before_it_refuses(self):
+        it = session(held=V5)
+        ask(it, unchanged(V5, connection="close"), took=29.0)
+        assert it.next_view_request(0).server == B
+
+    def test_the_server_of_choice_is_tried_again_after_minutes_each_agent_at_its_own_time(self):
+        def returned(dice, now):
+            it = session(held=V5)
+            it.next_view_request(0)
+            it.unreachable("refused", dice)
+            assert ask(it, unchanged(V5), now=10.0, took=29.0, dice=dice) == Current()
+            ask(it, unchanged(V5), now=now, took=29.0, dice=dice)
+            return it.next_view_request(now).server == A
+
+        assert [returned(0.0, now) for now in (100, 305, 320)] == [False, False, True]
+        assert [returned(0.999, now) for now in (320, 600, 620)] == [False, False, True]
+
+    def test_a_server_that_is_the_only_one_is_given_the_time_it_asks_for(self):
+        busy = Answer(503, {"retry-after": "8"}, detail="too many")
+        assert ask(session(servers=(A,)), busy, dice=0.5).delay_s == 6.0
+        assert ask(session(servers=(A, B)), busy, dice=0.5).delay_s == 0.25
+        assert ask(session(servers=(A,)), Answer(503, {"retry-after": "9999"}), dice=0.0).delay_s == 15.0
 
     def test_with_one_server_it_stays_with_it(self):
         it = session(servers=(A,))
@@ -337,8 +360,8 @@ class TestTelling:
         it = session(held=V5)
         it.enforced(Enforced(V5, None, "applied"))
         report = it.next_report().report
-        assert it.report_answered(report, status, 1.0) == pytest.approx(0.1)
-        assert it.report_answered(report, status, 1.0) == pytest.approx(0.2)
+        assert it.report_answered(report, status, 1.0) == pytest.approx(0.5)
+        assert it.report_answered(report, status, 1.0) == pytest.approx(1.0)
         assert it.next_report().report is report
 
     @pytest.mark.parametrize("status", [400, 422])
