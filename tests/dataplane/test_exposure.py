@@ -60,6 +60,15 @@ def test_instances_reach_no_hypervisor_save_as_first_hop(kind: tuple[str, str]) 
         assert not expect([flow for flow in flows if flow not in spoof], spoof)
 
 
+@pytest.mark.parametrize("kind", [FLAT, ("flat", "router"), TWO], ids=named)
+def test_where_the_ranges_of_instances_hold_the_host_its_own_instances_do_not_reach_it(kind: tuple[str, str]) -> None:
+    """Whoever else is in such a range may be an instance or not: nobody can tell. Those of this host are known."""
+    with place(kind, private_ranges=["10.111.0.0-10.111.255.255"]) as at:
+        flows = [flow for flow in to_nodes(at) if flow.dst is at.node]
+        controls = [Flow.tcp(at.clc, at.node, at.address("nc-1"), 22), Flow.tcp(at.a.host, at.c.host, at.c.ip, 80)]
+        assert expect(controls, flows) == []
+
+
 @everywhere
 def test_the_host_reaches_its_instances_and_hears_their_answers(kind: tuple[str, str]) -> None:
     with place(kind) as at:

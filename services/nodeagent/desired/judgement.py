@@ -174,6 +174,8 @@ def base_chains(manners: Manners) -> dict[str, Chain]:
         ),
         "input": Chain(
             (
+                # one of this host's own is known, also where the ranges are whole subnets and no pools
+                rule(_LOCAL, Jump("to_host")),
                 rule(_FROM_INSTANCE, Jump("to_host")),
                 rule(within(elastic.POOL, Field.IP_SADDR), Jump("to_host")),
                 rule(within(elastic.POOL, Field.IP_DADDR), DROP),
