@@ -41,7 +41,7 @@ integration: setup ## real Postgres, real HTTP
 dataplane: setup ## real kernel, real packets, in network namespaces
 	@$(LAB) $(PYTEST) tests/dataplane
 
-soak: setup ## what is slow by nature: the demo on every topology, elastic IPs that move under floods
+soak: setup ## what is slow by nature: two replicas behind haproxy, the demo on every topology, elastic IPs that move under floods
 	@$(PYTEST) tests/soak
 
 browser: ## the dashboard, in a real Chromium
