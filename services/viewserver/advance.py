@@ -35,6 +35,8 @@ class Advances:
         self._of: dict[int, Advance] = {}
         self._closed: dict[str, set[int]] = {}
         """By node: the changes of which it had to close an object."""
+        self._inherited: dict[str, list[int]] = {}
+        """By node that was removed and created again: recent changes that affected the former one."""
         self._content: dict[int, set[int]] = {}
 
     def __getitem__(self, revision: int) -> Advance:
@@ -55,6 +57,7 @@ class Advances:
         """Another epoch: revisions mean something else."""
         self._of.clear()
         self._closed.clear()
+        self._inherited.clear()
         self.news_of_nodes()
 
     # --- nodes ---
@@ -86,12 +89,25 @@ class Advances:
     def closing(self, node: str) -> bool:
         return node in self._closed
 
+    def joined(self, node: str, earlier: list[int]) -> None:
+        """The node was created; `earlier` affected a former one of its name, and are not in force on it before it has applied a
+        view. Its lag begins with its own first change."""
+        for revision in earlier:
+            self._of[revision].affected += 1
+            self._of[revision].behind += 1
+        if earlier:
+            self._inherited[node] = earlier
+
+    def caught_up(self, node: str) -> list[int]:
+        """The node has applied a view: those of the changes before it that have waited for that."""
+        return self._inherited.pop(node, [])
+
     def gone(self, node: str, affecting: Iterable[int], pending: Iterable[int]) -> None:
         """The node was removed: `affecting` are the changes that named it, `pending` those of them that it lacked."""
         self.closes(node, set())
         for revision in affecting:
             self._of[revision].affected -= 1
-        self.applied(pending)
+        self.applied([*pending, *self.caught_up(node)])
         self.news_of_nodes()
 
     # --- waiting ---

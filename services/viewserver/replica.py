@@ -129,6 +129,9 @@ class Replica:
         self.remember(Recent.of(change))
         gone = [item.id for item in change.operations if item.kind == "node" and item.after is None]
         self.changes_taken_in += 1
+        for item in change.operations:
+            if item.kind == "node" and item.before is None:
+                self.advances.joined(item.id, [one for one in self._affecting(item.id) if one < change.revision])
         for node in gone:
             pending = [one.revision for one in self._pending.get(node, ())]
             for revision in pending:
@@ -217,8 +220,11 @@ class Replica:
             self.caused[recent.caused_by].append(recent.revision)
         while len(self.recent) > RECENT_CHANGES:
             oldest = next(iter(self.recent))
-            del self.recent[oldest]
-            self.caused.pop(oldest, None)
+            cause = self.recent.pop(oldest).caused_by
+            if cause is not None:  # which came before, and may be waited for from its record
+                self.caused[cause].remove(oldest)
+                if not self.caused[cause]:
+                    del self.caused[cause]
             self.advances.forget(oldest)
         network = self.held.network
         nodes = [node for node in recent.affected if node in self.held.derived.digests]
@@ -283,20 +289,19 @@ class Replica:
 
     def hear(self, node: str, told: Told) -> bool:
         """Take in a stored report; True if it says anything new."""
-        before = self.told.get(node)
+        before, had = self.told.get(node), self.applied(node)
         self.told[node] = told
         if before is not None and replace(told, at=before.at) == before:
             return False
         self.late.clear()
-        if told.epoch == self.held.epoch:
-            pending = self._pending[node]
-            if before is not None and before.epoch == told.epoch and told.applied < before.applied:
-                self._fall_back(node, told.applied, before.applied)
-            reached = []
-            while pending and pending[0].revision <= told.applied:
-                reached.append(pending.popleft().revision)
-                self.spreads.applied(reached[-1], node, told.at)
-            self.advances.applied(reached)
+        applied, pending = self.applied(node), self._pending[node]
+        if applied < had:
+            self._fall_back(node, applied, had)
+        reached = self.advances.caught_up(node) if applied else []
+        while pending and pending[0].revision <= applied:
+            reached.append(pending.popleft().revision)
+            self.spreads.applied(reached[-1], node, told.at)
+        self.advances.applied(reached)
         self._look_for_closed(node)
         self.standings.renew((node,))
         if before is None:
@@ -304,7 +309,8 @@ class Replica:
         return True
 
     def _fall_back(self, node: str, applied: int, before: int) -> None:
-        """The node tells of an older version than it did, as one whose disk was restored does: what it lost is pending again."""
+        """The node tells of an older version than it did, or of none that counts, as one whose disk was lost or restored does:
+        what it lost is pending again."""
         lost = [revision for revision in self._affecting(node, applied) if revision <= before]
         self._pending[node].extendleft(self.recent[revision].pending for revision in reversed(lost))
         self.advances.fell_back(lost)

@@ -32,7 +32,7 @@ EVENTS = st.lists(
         st.tuples(
             st.just("report"),
             NAMES,
-            st.integers(0, 3),
+            st.none() | st.integers(0, 3),
             st.sampled_from(["applied", "applied", "degraded", "rejected"]),
             st.lists(st.sampled_from(OBJECTS), max_size=2, unique=True),
         ),
@@ -67,9 +67,9 @@ class Cloud:
         held = self.replica.held
         if held.network.node(node) is None:
             return
-        applied = max(0, held.versions.get(node, 0) - back)
+        applied = 0 if back is None else max(0, held.versions.get(node, 0) - back)
         failed = tuple(Failure(one, "ruleset", "no") for one in failures) if state != "applied" else ()
-        self.replica.hear(node, Told(held.epoch, applied, state, None, failed, {}, self.now()))
+        self.replica.hear(node, Told(0 if back is None else held.epoch, applied, state, None, failed, {}, self.now()))
 
     def connection(self, node, *, opened):
         if opened and node not in self.open:

@@ -104,11 +104,7 @@ def _content(replica: Replica, recent: Recent, terms: Terms) -> int:
 def _now(replica: Replica, recent: Recent, terms: Terms) -> Barrier:
     """The barrier as it stands, with what the change causes: fences that are still up, and the grants that lifted others."""
     each = [_one(replica, one, terms) for one in _of(replica, recent)]
-    waiting = tuple(
-        (address, withdrawal.node)
-        for address, withdrawal in sorted(replica.held.network.fenced.items())
-        if withdrawal.fence == recent.revision
-    )
+    waiting = _fences(replica, recent.revision)
     return replace(
         each[0],
         converged=not waiting and all(one.converged for one in each),
@@ -116,6 +112,15 @@ def _now(replica: Replica, recent: Recent, terms: Terms) -> Barrier:
         laggards_total=sum(one.laggards_total for one in each),
         fences=waiting,
         caused=tuple(replica.caused.get(recent.revision, ())),
+    )
+
+
+def _fences(replica: Replica, revision: int) -> tuple[tuple[str, str], ...]:
+    """Addresses that the change gave to a new node and that still wait, and for which node."""
+    return tuple(
+        (address, withdrawal.node)
+        for address, withdrawal in sorted(replica.held.network.fenced.items())
+        if withdrawal.fence == revision
     )
 
 
@@ -171,8 +176,18 @@ async def _wait_for_old(server: Server, revision: int, deadline: float, terms: T
                 quorum=terms.quorum,
                 allow_degraded=terms.allow_degraded,
             )
-            if found.converged or time.monotonic() >= deadline or replica.progress.closed:
-                return replace(found, laggards=found.laggards[:LAGGARDS])
+            fences = _fences(replica, revision)
+            caused = [_one(replica, replica.recent[one], terms) for one in replica.caused.get(revision, ())]
+            converged = found.converged and not fences and all(one.converged for one in caused)
+            if converged or time.monotonic() >= deadline or replica.progress.closed:
+                return replace(
+                    found,
+                    converged=converged,
+                    laggards=(*found.laggards, *(late for one in caused for late in one.laggards))[:LAGGARDS],
+                    laggards_total=found.laggards_total + sum(one.laggards_total for one in caused),
+                    fences=fences,
+                    caused=tuple(one.revision for one in caused),
+                )
             await until(ticket, deadline - time.monotonic())
 
 
