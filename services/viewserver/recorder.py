@@ -59,6 +59,9 @@ class Recorder:
                     await self.once()
                 except StoreError as error:
                     log.debug("records wait for Postgres: %s", error)
+                except Exception:
+                    log.exception("records: a look failed; the next ones go on")
+                    await until(closing, LATE_EVERY_S)
                 await until(closing, LOOK_EVERY_S)
 
     async def once(self, *, settled: bool = False) -> None:
@@ -106,7 +109,8 @@ class Recorder:
             and (replica.advances[revision].behind, len(replica.closed(revision))) != (known.behind, known.exceptions)
         ]
         for revision in moved if settled else moved[:AT_MOST]:
-            await self._fill_one(revision, now)
+            if revision in replica.recent and self._epoch == replica.held.epoch:  # both may move on meanwhile
+                await self._fill_one(revision, now)
         if settled or now - self._late_at > LATE_EVERY_S:
             self._late_at = now
             oldest = next(iter(replica.recent), replica.held.revision + 1)

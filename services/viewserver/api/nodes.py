@@ -72,7 +72,7 @@ class ReportIn(BaseModel):
     )
     sequence: int | None = Field(None, ge=0, lt=2**63)
     agent: Agent = Field(default_factory=Agent)
-    timings_ms: dict[str, float] = Field(default_factory=dict)
+    timings_ms: dict[str, Annotated[float, Field(ge=0, allow_inf_nan=False)]] = Field(default_factory=dict)
     kernel_digest: str | None = Field(None, max_length=200)
     sessions_cut: int = Field(0, ge=0, lt=2**63)
     preflight: list[CheckIn] = Field(default_factory=list, max_length=1000)

@@ -55,6 +55,36 @@ async def test_a_version_is_told_once_however_often_it_is_asked_for(cloud):
         assert (await conn.execute(text("SELECT count(*) FROM answered"))).scalar_one() == 1
 
 
+async def test_timings_that_are_no_times_are_refused(cloud):
+    etag = (await cloud.view("nc-1")).headers["etag"]
+    for wrong in ("nan", "inf", -1.0):
+        answer = await cloud.report("nc-1", etag, timings_ms={"fetch": wrong}, expect=422)
+        assert answer.json()["errors"][0]["pointer"] == "/timings_ms/fetch"
+    await cloud.apply("nc-1")
+    async with cloud.application.server.database.begin() as conn:  # as a report of an earlier server may have left it
+        await conn.execute(text("""UPDATE enforced SET timings = '{"fetch": null, "plan": 2}'"""))
+    await recorded(cloud)
+    marks = (await get(cloud, "/v1/updates"))["updates"][0]["summary"]["stages_ms"]
+    assert (marks["fetch"]["max"], marks["plan"]["max"]) == (None, 2.0)
+
+
+async def test_a_change_that_is_forgotten_while_others_are_written_down_is_passed_over(cloud, monkeypatch):
+    for domain in ("a.internal", "b.internal"):
+        await cloud.update(changed("network", dns_domain=domain))
+    recorder = Recorder(cloud.application.server.database, cloud.replica)
+    await recorder.once(settled=True)
+    fill = recorder._fill_one
+
+    async def and_forget(revision, now):
+        await fill(revision, now)
+        monkeypatch.setattr("viewserver.replica.RECENT_CHANGES", 1)
+        await cloud.update(changed("network", dns_domain="c.internal"))
+
+    await cloud.apply(*NODES)
+    monkeypatch.setattr(recorder, "_fill_one", and_forget)
+    await recorder.once(settled=True)
+
+
 async def test_a_rejection_is_kept_with_its_reason_and_seen_to_be_over(cloud):
     etag = (await cloud.view("nc-1")).headers["etag"]
     failures = [{"object": "instances/i-web", "stage": "ruleset", "reason": "no such set"}]

@@ -84,7 +84,7 @@ WITH since AS MATERIALIZED (
 ), stages AS (
     SELECT jsonb_object_agg(stage, values) AS values FROM (
         SELECT stage, coalesce(s.stages_ms -> stage, '[]') || coalesce(
-            (SELECT jsonb_agg(timings -> stage) FROM found WHERE timings ? stage), '[]') AS values
+            (SELECT jsonb_agg(timings -> stage) FROM found WHERE jsonb_typeof(timings -> stage) = 'number'), '[]') AS values
         FROM summaries AS s JOIN since USING (revision, epoch), unnest(CAST(:stages AS text[])) AS stage
     ) AS each
 )
