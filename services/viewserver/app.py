@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import AsyncIterator, MutableMapping
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from typing import Any
+from urllib.parse import parse_qsl
 
 from fastapi import FastAPI
 from fastapi.responses import HTMLResponse
@@ -42,6 +43,7 @@ from viewserver.fences import Fences
 from viewserver.follow import Follower
 from viewserver.heartbeat import Heartbeat
 from viewserver.history import History
+from viewserver.model.faults import Fault
 from viewserver.recorder import Recorder
 from viewserver.reports import Reports
 from viewserver.settings import Settings
@@ -149,10 +151,13 @@ class Application:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http":
             if "\x00" in scope["path"]:
-                headers, body = problems.problem(404, "no path contains a NUL")
-                raw = [(name.encode(), value.encode()) for name, value in headers.items()]
-                await send({"type": "http.response.start", "status": 404, "headers": raw})
-                return await send({"type": "http.response.body", "body": body})
+                return await _refused(send, 404, "no path contains a NUL")
+            if b"%00" in scope["query_string"]:  # Postgres's text has none
+                query = parse_qsl(scope["query_string"].decode("latin-1"), keep_blank_values=True)
+                faults = tuple(
+                    Fault(("query", name), "must not contain a NUL") for name, text in query if "\x00" in text
+                )
+                return await _refused(send, 422, "no parameter contains a NUL", faults)
             node = self.views.takes(scope)
             if node is not None:
                 return await self.views(self.server, node, scope, receive, send)
@@ -169,6 +174,13 @@ class Application:
             await send(message)
 
         return counted
+
+
+async def _refused(send: Send, status: int, detail: str, faults: tuple[Fault, ...] = ()) -> None:
+    headers, body = problems.problem(status, detail, faults)
+    raw = [(name.encode(), value.encode()) for name, value in headers.items()]
+    await send({"type": "http.response.start", "status": status, "headers": raw})
+    await send({"type": "http.response.body", "body": body})
 
 
 @asynccontextmanager

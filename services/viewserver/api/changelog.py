@@ -8,9 +8,8 @@ from datetime import datetime
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Path, Query
-from pydantic import AwareDatetime
 
-from viewserver.api.context import CallerOf, Json, Server, ServerOf
+from viewserver.api.context import EVER, CallerOf, Json, Server, ServerOf, Time
 from viewserver.errors import UnknownObject
 from viewserver.model.between import edited
 from viewserver.model.change import Change
@@ -25,7 +24,6 @@ router = APIRouter(tags=["reading"])
 
 LATEST = 2**63 - 1
 NAMED = 100
-EVER = (datetime.fromisoformat("0001-01-01T00:00:00+00:00"), datetime.fromisoformat("9999-01-01T00:00:00+00:00"))
 NOTHING_YET = {
     "told_ms": percentiles([]),
     "stages_ms": {stage: percentiles([]) for stage in STAGES},
@@ -46,8 +44,8 @@ async def list_updates(
         str | None, Query(max_length=300, description="`instances/i-1a2b3c4d`: changes that touched it.")
     ] = None,
     node: Annotated[str | None, Query(max_length=300, description="Changes that affect it.")] = None,
-    since: Annotated[AwareDatetime | None, Query(description="Committed then or later (RFC 3339).")] = None,
-    until: Annotated[AwareDatetime | None, Query(description="Committed earlier.")] = None,
+    since: Annotated[Time | None, Query(description="Committed then or later (RFC 3339).")] = None,
+    until: Annotated[Time | None, Query(description="Committed earlier.")] = None,
     values: Annotated[
         bool, Query(description="`operations` as `GET /v1/diff` has objects: before, after, fields.")
     ] = False,

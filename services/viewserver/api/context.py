@@ -1,11 +1,13 @@
 """What every route needs: the use cases, the caller, the body."""
 
 from dataclasses import dataclass
-from typing import Annotated, Any, cast
+from datetime import UTC, datetime, timedelta
+from typing import Annotated, Any, Final, cast
 
 import orjson
 from fastapi import Depends, Request
 from fastapi.responses import Response
+from pydantic import AfterValidator, AwareDatetime
 
 from viewserver.credentials import Caller, Credentials
 from viewserver.errors import Malformed, TooLarge
@@ -36,6 +38,19 @@ class Server:
     @property
     def replica(self) -> Replica:
         return self.follower.replica
+
+
+EVER: Final = (datetime(1, 1, 1, tzinfo=UTC), datetime(9999, 1, 1, tzinfo=UTC))
+"""Every time that a parameter may name, in any time zone."""
+
+
+def _within(at: datetime) -> datetime:
+    if not EVER[0] + timedelta(days=1) <= at.replace(tzinfo=UTC) <= EVER[1] - timedelta(days=1):
+        raise ValueError("must be a time of the years 1 to 9998")
+    return at.astimezone(UTC)
+
+
+Time = Annotated[AwareDatetime, AfterValidator(_within)]
 
 
 class Json(Response):

@@ -1,5 +1,6 @@
 """Watching the cloud live: server-sent events."""
 
+import re
 from collections.abc import AsyncIterator
 from typing import Annotated
 
@@ -14,6 +15,7 @@ from viewserver.events import stale_whole_seconds, told_to
 router = APIRouter(tags=["convergence"])
 
 BEAT_S = 5.0
+_REVISION = re.compile(r"\d{1,18}", re.ASCII)
 
 
 @router.get(
@@ -34,7 +36,7 @@ async def get_events(
     changed, `progress` of a change, `convergence` of the cloud: a few times a second at most, coalesced. A `beat` every
     five seconds of silence. Ends when the server stops or the token is revoked."""
     caller.may("operator")
-    since = int(last_event_id) if last_event_id is not None and last_event_id.isdecimal() else None
+    since = int(last_event_id) if last_event_id is not None and _REVISION.fullmatch(last_event_id) else None
     return StreamingResponse(
         _stream(server, request.headers.get("authorization"), since),
         media_type="text/event-stream",

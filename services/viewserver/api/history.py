@@ -8,9 +8,8 @@ from typing import Annotated, Any, Final
 import orjson
 from fastapi import APIRouter, Query
 from fastapi.responses import Response
-from pydantic import AwareDatetime
 
-from viewserver.api.context import CallerOf, Json, Server, ServerOf
+from viewserver.api.context import CallerOf, Json, Server, ServerOf, Time
 from viewserver.errors import Malformed
 from viewserver.model.faults import Fault
 from viewserver.model.network import Network
@@ -21,7 +20,7 @@ AT_ONCE: Final = 2000
 """Objects rendered in one go: nobody else in this process gets on meanwhile."""
 
 Revision = Annotated[int | None, Query(ge=0, lt=2**63, description="As it was at this revision.")]
-At = Annotated[AwareDatetime | None, Query(description="As it was meant to be at this time (RFC 3339).")]
+At = Annotated[Time | None, Query(description="As it was meant to be at this time (RFC 3339).")]
 
 
 @router.get("/v1/model", summary="The whole network, now or as it was")

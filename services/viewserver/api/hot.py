@@ -18,8 +18,8 @@ Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 
 PATH = re.compile(r"/v1/nodes/([^/]+)/view")
-PAST = re.compile(rb"(?:^|&)(?:revision|at)=")
-"""Asks for a view as it was, which is another route's."""
+PAST = re.compile(rb"(?:^|&)(?:revision|at|[^=&]*%[^=&]*)=")
+"""Asks for a view as it was, or may do so in escapes, which is another route's."""
 
 
 class ViewRoute:

@@ -4,10 +4,9 @@ from datetime import timedelta
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Query
-from pydantic import AwareDatetime
 
-from viewserver.api.changelog import EVER, LATEST
-from viewserver.api.context import CallerOf, Json, ServerOf
+from viewserver.api.changelog import LATEST
+from viewserver.api.context import EVER, CallerOf, Json, ServerOf, Time
 from viewserver.errors import Malformed, UnknownObject
 from viewserver.model.faults import Fault
 from viewserver.spread import MILLISECOND
@@ -48,8 +47,8 @@ async def get_happenings(
     caller: CallerOf,
     node: Annotated[str | None, Query(max_length=300)] = None,
     kind: Annotated[list[str] | None, Query(description=f"Of: {', '.join(KINDS)}.")] = None,
-    since: Annotated[AwareDatetime | None, Query(description="Then or later (RFC 3339).")] = None,
-    until: Annotated[AwareDatetime | None, Query(description="Earlier.")] = None,
+    since: Annotated[Time | None, Query(description="Then or later (RFC 3339).")] = None,
+    until: Annotated[Time | None, Query(description="Earlier.")] = None,
     before: Annotated[int | None, Query(ge=1, lt=2**63, description="Only those with a lower id.")] = None,
     limit: Annotated[int, Query(ge=1, le=1000)] = 100,
 ) -> Json:
@@ -90,8 +89,8 @@ async def get_history(
     server: ServerOf,
     caller: CallerOf,
     node: str,
-    at: Annotated[AwareDatetime | None, Query(description="Only what it enforced then (RFC 3339).")] = None,
-    before: Annotated[AwareDatetime | None, Query(description="Only what it told earlier.")] = None,
+    at: Annotated[Time | None, Query(description="Only what it enforced then (RFC 3339).")] = None,
+    before: Annotated[Time | None, Query(description="Only what it told earlier.")] = None,
     limit: Annotated[int, Query(ge=1, le=1000)] = 100,
 ) -> Json:
     """`{"node", "history": [{"from", "until", "epoch", "version", "state", "attempted", "failures", "change": {"revision",

@@ -79,6 +79,11 @@ PATHS = st.one_of(
             "/v1/nodes",
             "/v1/tokens",
             "/v1/fences",
+            "/v1/explain",
+            "/v1/diff",
+            "/v1/lag",
+            "/v1/happenings",
+            "/metrics",
             "/healthz",
             "/readyz",
             "/docs",
@@ -95,6 +100,7 @@ PATHS = st.one_of(
     st.builds(
         lambda node, what: f"/v1/nodes/{part(node)}/{what}", IDS, st.sampled_from(["view", "report", "history", ""])
     ),
+    st.builds(lambda section: f"/v1/names/{part(section)}", COLLECTIONS),
     st.text(max_size=10).map(lambda text: "/" + part(text)),
 )
 
@@ -108,6 +114,56 @@ QUERIES = st.lists(
     ),
     max_size=3,
 ).map(lambda pairs: "&".join(f"{name}={part(value)}" for name, value in [*pairs, ("timeout", "0")]))
+
+# Each route that looks back or asks why, with its own parameters, so that most requests come as far as what they ask for.
+ENDS = (
+    st.sampled_from(
+        [*NODES, *INSTANCES, *PUBLIC, "10.1.0.5", "8.8.8.8", "169.254.169.254", "0.0.0.0", "255.255.255.255"]
+    )
+    | TEXTS
+)
+NUMBERS = st.integers(0, 40).map(str) | TEXTS
+TIMES = (
+    st.sampled_from(
+        [
+            "2026-01-01T00:00:00Z",
+            "0001-01-01T00:00:00+14:00",
+            "9999-12-31T23:59:59-14:00",
+            "9999-12-31T23:59:59.999999Z",
+            "2026-01-01",
+            "0",
+            "1e308",
+            "-62135596800",
+            "99999999999",
+        ]
+    )
+    | TEXTS
+)
+PARAMETERS = {
+    "/v1/explain": {"from": ENDS, "to": ENDS, "protocol": st.sampled_from(["tcp", "udp", "icmp", "132", "0", "255", "256"]) | TEXTS, "port": NUMBERS, "icmp_type": NUMBERS, "icmp_code": NUMBERS, "revision": NUMBERS},
+    "/v1/diff": {"from": NUMBERS | TIMES, "to": NUMBERS | TIMES, "node": IDS},
+    "/v1/model": {"revision": NUMBERS, "at": TIMES},
+    "/v1/lag": {"minutes": NUMBERS},
+    "/v1/happenings": {"node": IDS, "kind": st.sampled_from(["rejected", "silent"]) | TEXTS, "since": TIMES, "until": TIMES, "before": NUMBERS, "limit": NUMBERS},
+    "/v1/names/instances": {"prefix": TEXTS, "limit": NUMBERS},
+    "/v1/nodes/nc-1/history": {"at": TIMES, "before": TIMES, "limit": NUMBERS},
+    "/v1/nodes/nc-1/view": {"revision": NUMBERS, "at": TIMES, "wait": SHORT},
+    "/v1/updates": {"before": NUMBERS, "limit": NUMBERS, "actor": TEXTS, "object": TEXTS | IDS.map("instances/".__add__), "node": IDS, "since": TIMES, "until": TIMES, "values": st.sampled_from(["true", "x"])},
+    "/v1/convergence": {"revision": NUMBERS, "wait": SHORT, "quorum": SHORT},
+}  # fmt: skip
+
+
+def asked(path):
+    return st.lists(
+        st.sampled_from(sorted(PARAMETERS[path])).flatmap(
+            lambda name: st.tuples(st.just(name), PARAMETERS[path][name])
+        ),
+        max_size=5,
+    ).map(lambda pairs: ("GET", path, "&".join(f"{name}={part(value)}" for name, value in pairs), [], b""))
+
+
+LOOKING = st.sampled_from(sorted(PARAMETERS)).flatmap(asked)
+EXPLAINED = st.builds(lambda source, destination, more: ("GET", "/v1/explain", f"from={part(source)}&to={part(destination)}{more}", [], b""), ENDS, ENDS, st.sampled_from(["", "&port=22", "&protocol=icmp", "&protocol=132", "&port=22&revision=3"]))  # fmt: skip
 
 ETAGS = st.builds(lambda epoch, version, digest: f'"{epoch}.{version}-{digest}"', st.integers(0, 3), st.integers(0, 40), st.sampled_from(["0" * 32, "f" * 32]))  # fmt: skip
 VALUES = TEXTS | ETAGS | st.integers(-1, 40).map(lambda number: f'"{number}"')
@@ -190,8 +246,22 @@ IMPORTED = st.tuples(
     ),
     spoiled(WHOLE).map(dumped) | st.sampled_from(DOCUMENTS).map(str.encode) | ANY_BODY,
 )
+PATCHED = st.tuples(
+    st.just("PATCH"),
+    st.just("/v1/model"),
+    st.lists(
+        st.sampled_from(["prune=true", "force=true", "dry_run=true", "max_nodes=1", "max_loss=10%25", "max_nodes=x", "max_loss=%D9%A3"]),
+        max_size=2,
+    ).map("&".join),
+    HEADERS,
+    spoiled(WHOLE).map(dumped)
+    | st.builds(lambda section, key, value: dumped({section: {key: value}}), COLLECTIONS, IDS, st.none() | JSON)
+    | ANY_BODY,
+)  # fmt: skip
 ANYTHING = st.tuples(st.sampled_from(["GET", "POST", "PUT", "DELETE", "HEAD", "PATCH", "OPTIONS", "BREW", "get"]), PATHS, QUERIES, HEADERS, ANY_BODY)  # fmt: skip
-SEQUENCES = st.lists(st.one_of(GOOD, POSTED, REPORTED, IMPORTED, ANYTHING), min_size=3, max_size=12)
+SEQUENCES = st.lists(
+    st.one_of(GOOD, POSTED, REPORTED, IMPORTED, PATCHED, LOOKING, EXPLAINED, ANYTHING), min_size=3, max_size=12
+)
 
 
 def network_of(model):

@@ -61,6 +61,13 @@ async def listening(server, **headers):
                 await task
 
 
+@pytest.mark.parametrize("heard", ["9" * 5000, "²", "-1", "x"])
+async def test_who_has_heard_of_no_revision_is_told_everything(cloud, heard):
+    headers = {"last-event-id": heard.encode()}
+    async with cloud.admin.stream("GET", "/v1/events", headers=headers) as answer:
+        assert answer.status_code == 200
+
+
 async def test_who_may_listen(cloud):
     assert (await cloud.client(None).get("/v1/events")).status_code == 401
     for role, node in (("cloud", None), ("node", "nc-1")):
