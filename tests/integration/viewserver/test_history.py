@@ -118,5 +118,10 @@ async def test_a_time_names_the_revision_that_was_the_head(server, past):
 async def test_who_may_look_back(server, past):
     for role, node, expect in (("operator", None, 200), ("cloud", None, 200), ("node", "nc-1", 403)):
         client = await server.as_(role, node)
-        for path in ("/v1/nodes/nc-1/view?revision=1", "/v1/diff?from=1", "/v1/model?revision=1"):
+        for path in (
+            "/v1/nodes/nc-1/view?revision=1",
+            "/v1/nodes/nc-1/view?%72evision=1",
+            "/v1/diff?from=1",
+            "/v1/model?revision=1",
+        ):
             assert (await client.get(path)).status_code == expect
