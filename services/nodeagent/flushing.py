@@ -2,7 +2,8 @@
 
 Offline, without a view or a server, and without memory: what is ours is known by its marks (`state.ownership`). Memory adds only
 what no mark can tell: the former values of settings (`formersettings`). Exit codes: 0 done (or, of a dry run, could be), 1 a step
-failed (each on its own line; the others were taken), 2 not as told.
+failed (each on its own line; the others were taken, save that our tables stay where operators' rules in them could not be
+saved), 2 not as told.
 """
 
 import argparse
@@ -108,6 +109,9 @@ def _flush(host: "_Host", given: argparse.Namespace, say: Callable[[str], None])
             except (KernelRefused, OSError) as refused:
                 failed = True
                 _fault(f"{described(step)}: {refused}")
+                if isinstance(step, SaveOperators):
+                    _fault("our tables stay, and what is behind them, since operators' rules in them would be lost")
+                    return 1
     for line in left(ours):
         say(f"# left: {line}")
     say(_notice(host.ports(), host.facts.ports, closed=given.keep_closed))

@@ -142,6 +142,20 @@ def test_what_somebody_has_changed_since_is_his(at: Place, tmp_path: Path) -> No
     assert "counter" in (tmp_path / "operator-rules.nft").read_text(), "rules of operators went with our table"
 
 
+def test_what_operators_keep_with_us_is_not_lost_where_it_cannot_be_saved(at: Place, tmp_path: Path) -> None:
+    enforce(at, tmp_path).close()
+    at.node.nft("add rule ip verge operator_pre counter")
+    no_directory = tmp_path / "a file"
+    no_directory.touch()
+    done = agentctl(at.node, "flush", "--yes", "--state-dir", str(no_directory))
+    assert done.returncode == 1
+    assert "our tables stay" in done.stderr
+    assert "UNFILTERED" not in done.stdout
+    assert "counter" in at.node.run("nft", "list", "chain", "ip", "verge", "operator_pre")
+    blocked = Flow.tcp(at.a.host, at.node, at.address("nc-1"), 22)
+    assert not expect([Flow.tcp(at.b.host, at.a.host, at.a.ip, 80)], [blocked]), "and they are in force"
+
+
 def test_ports_stay_closed_if_asked_and_views_go_only_if_asked(at: Place, tmp_path: Path) -> None:
     vm, neighbour = at.a, at.b
     flow = Flow.tcp(neighbour.host, vm.host, vm.ip, 80)
