@@ -140,7 +140,7 @@ class Application:
         self.views = ViewRoute(self.polls)
         self.answers: Counter[int] = Counter()
         """Of every other route, by status."""
-        self.reports = ReportRoute()
+        self.reports = ReportRoute(self.polls)
         routes.state.answers = {"view": self.polls.answers, "report": self.reports.answers, "other": self.answers}
 
     @property

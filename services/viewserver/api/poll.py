@@ -28,11 +28,13 @@ from viewserver.api.context import Server
 from viewserver.errors import Malformed, NotReady, RequestError, UnknownObject
 from viewserver.model.faults import Fault
 from viewserver.replica import Replica
+from viewserver.waiting import until
 
 CATCH_UP_S: Final = 5.0
 LOOK_AGAIN_S: Final = 0.02
 SLICE_S: Final = 0.01
 """For so long woken polls are answered without a look at what else there is to do."""
+PATIENCE_S: Final = 1.0
 _PREFER_WAIT = re.compile(rb"(?:^|[,;\s])wait\s*=\s*\"?(\d+(?:\.\d+)?)")
 
 Headers = Mapping[bytes, bytes]
@@ -48,6 +50,8 @@ class Polls:
         self.answers: dict[int, int] = {}
         """How many answers of each status were given: tests assert who was not woken."""
         self._woken: deque[Poll] = deque()
+        self._behind: set[asyncio.Future[None]] = set()
+        """Those who let woken polls go first."""
         self._turn: asyncio.Handle | None = None
 
     def begin(self, server: Server, node: str, headers: Headers, query: bytes, reply: Reply) -> "Poll":
@@ -63,14 +67,29 @@ class Polls:
 
     def _answer(self) -> None:
         self._turn = None
-        until = time.monotonic() + SLICE_S
+        end = time.monotonic() + SLICE_S
         while self._woken:
             poll = self._woken.popleft()
             if not poll.over:
                 poll.attempt(poll.look)
-            if time.monotonic() >= until and self._woken:
+            if time.monotonic() >= end and self._woken:
                 self._turn = asyncio.get_running_loop().call_soon(self._answer)
                 return
+        for waiting in self._behind:
+            if not waiting.done():
+                waiting.set_result(None)
+
+    async def go_first(self) -> None:
+        """Wait until those that are woken now have been answered, or a moment at the most: a change is to be known everywhere
+        before the first who have it are heard of."""
+        if not self._woken:
+            return
+        waiting: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._behind.add(waiting)
+        try:
+            await until(waiting, PATIENCE_S)
+        finally:
+            self._behind.discard(waiting)
 
 
 class Poll:

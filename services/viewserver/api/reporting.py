@@ -10,6 +10,7 @@ from urllib.parse import unquote
 from viewserver.api import nodes, problems
 from viewserver.api.context import Server
 from viewserver.api.hot import Receive, Scope, Send
+from viewserver.api.poll import Polls
 from viewserver.errors import RequestError, TooLarge
 from viewserver.store import StoreError
 
@@ -17,7 +18,8 @@ PATH = re.compile(r"/v1/nodes/([^/]+)/report")
 
 
 class ReportRoute:
-    def __init__(self) -> None:
+    def __init__(self, polls: Polls) -> None:
+        self.polls = polls
         self.answers: dict[int, int] = {}
         """By status."""
 
@@ -39,6 +41,7 @@ class ReportRoute:
             body = await _body(receive)
             if body is None:
                 return
+            await self.polls.go_first()
             await nodes.take(server, node, body)
         except (RequestError, StoreError) as error:
             found = problems.of(error)
