@@ -15,7 +15,7 @@ setup: ## packages, .venv, Postgres: whatever is missing
 demo: setup ## three hypervisors and six VMs on this machine's kernel; ARGS=--once runs it and exits
 	@$(PY) -m demo $(ARGS)
 
-test: check property integration dataplane demo-once browser ## everything
+test: check property integration dataplane demo-once browser ## everything but what is slow by nature (make soak)
 
 check: style types imports unit ## style, types, imports, unit tests: under a minute
 
@@ -36,13 +36,16 @@ property: setup ## laws, on random input
 	@$(PYTEST) tests/property
 
 integration: setup ## real Postgres, real HTTP
-	@$(PYTEST) tests/integration
+	@$(PYTEST) -m 'not slow' tests/integration
 
 dataplane: setup ## real kernel, real packets, in network namespaces
-	@$(LAB) $(PYTEST) tests/dataplane
+	@$(LAB) $(PYTEST) -m 'not slow' tests/dataplane
 
-soak: setup ## what is slow by nature: two replicas behind haproxy, the demo on every topology, elastic IPs that move under floods
+soak: ## what is slow by nature: crashes over and over, every topology's demo, floods, two replicas behind haproxy; CI runs it too
+	@./setup.sh soak
 	@$(PYTEST) tests/soak
+	@$(PYTEST) -m slow tests/integration
+	@$(LAB) $(PYTEST) -m slow tests/dataplane
 
 browser: ## the dashboard, in a real Chromium
 	@./setup.sh browser

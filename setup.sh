@@ -48,6 +48,9 @@ if [ "${1:-}" = bench ]; then # for `make bench-node` alone: EDGE mode's rule se
     command -v ipset >/dev/null 2>&1 || need ipset
     command -v ebtables-nft-restore >/dev/null 2>&1 || need ebtables
 fi
+if [ "${1:-}" = soak ]; then # for `make soak` alone
+    command -v haproxy >/dev/null 2>&1 || need haproxy
+fi
 if [ "${1:-}" = monitoring ]; then # for `make check-alerts` alone
     command -v promtool >/dev/null 2>&1 || need prometheus
 fi

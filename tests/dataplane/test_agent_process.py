@@ -113,6 +113,7 @@ async def test_two_agents_never_share_a_state_directory(node):
     assert f"in use by another agent, pid {node.running.pid}" in (node.directory / "err").read_text()
 
 
+@pytest.mark.slow
 async def test_killed_at_any_moment_it_never_enforces_less_than_it_reported(node):
     dice = random.Random(20)
     async with serving(node) as server:

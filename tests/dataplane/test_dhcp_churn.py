@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
+import pytest
+
 from lab import frames
 from lab.build import Lab, Vm
 from lab.frames import Frame
@@ -21,6 +23,7 @@ def is_dhcp(frame: Frame) -> bool:
     return frame.protocol == frames.UDP and {frame.sport, frame.dport} == {67, 68}
 
 
+@pytest.mark.slow
 def test_no_renewal_is_lost_while_hosts_come_and_go(dhcp_cloud: Cloud, tmp_path: Path) -> None:
     """Every other change is one that dnsmasq is signalled for. The newcomers need no port to be known."""
     steady, dnsmasq = dhcp_cloud.vms[0], dhcp_cloud.nodes["nc-1"].enforcement.dnsmasq

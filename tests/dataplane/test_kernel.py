@@ -63,6 +63,7 @@ def identity(host: Host) -> Identity:
 # -- the plan and the fake against the kernel
 
 
+@pytest.mark.slow
 @ONE_LAB
 @given(st.lists(st.tuples(wires(), st.booleans()), min_size=1, max_size=4))
 def test_the_kernel_takes_every_plan_and_holds_what_the_fake_holds(
@@ -154,6 +155,7 @@ EVERYTHING: list[Change] = [
 ]
 
 
+@pytest.mark.slow
 @settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.lists(st.lists(commands(), min_size=1, max_size=4), max_size=8))
 def test_the_fake_refuses_what_the_kernel_refuses(host: Host, transactions: list[list[Change]]) -> None:

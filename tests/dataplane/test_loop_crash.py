@@ -41,6 +41,7 @@ def cloud() -> Iterator[Live]:
         yield running
 
 
+@pytest.mark.slow
 def test_an_agent_is_killed_again_and_again_while_updates_come(cloud: Live) -> None:
     """0 lost, 0 leaked, at whatever moment: starting, reading the kernel, applying, or waiting."""
     chance = Random(26)

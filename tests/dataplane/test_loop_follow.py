@@ -96,6 +96,7 @@ class Waiting:
         return [frame.payload[:200] for frame in frames[at + 1 :] if self.question.sport in (frame.sport, frame.dport)]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", [1, 2, 3, 4])
 def test_any_path_to_a_model_ends_in_the_same_views_and_rulesets(cloud: Live, seed: int) -> None:
     cloud.post(FLAT.operations)

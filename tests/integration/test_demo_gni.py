@@ -30,6 +30,7 @@ def demo(document: Path, *options: str) -> subprocess.CompletedProcess[str]:
     )
 
 
+@pytest.mark.slow
 def test_a_document_is_built_and_driven():
     done = demo(ROOT / "examples" / "gni-small.xml")
     assert done.returncode == 0, done.stdout + done.stderr
@@ -48,6 +49,7 @@ def test_a_document_is_built_and_driven():
     assert "Elastic IP 10.20.100.2 moves from i-1f0c0003" in done.stdout
 
 
+@pytest.mark.slow
 def test_what_is_left_out_is_said_and_named_by_the_barrier():
     done = demo(ROOT / "examples" / "gni-small.xml", "--most-nodes", "1", "--most-vms", "1")
     assert done.returncode == 0, done.stdout + done.stderr

@@ -112,6 +112,7 @@ async def test_another_user_is_not_let_in(postgres):
         assert said in tried.stderr
 
 
+@pytest.mark.slow
 async def test_it_runs_below_private_and_deep_directories(tmp_path):
     """A parent of mode 0700, which Postgres's user cannot enter, and a path longer than a socket's may be."""
     private = tmp_path / "private"
@@ -160,6 +161,7 @@ async def test_killed_it_is_started_again_with_everything_that_was_acknowledged(
         await commit(database, new())  # the same pool goes on
 
 
+@pytest.mark.slow
 async def test_a_busy_backend_that_outlived_its_postmaster_is_ended_before_the_next(tmp_path):
     """Two generations on one data directory would destroy it."""
     async with EmbeddedPostgres(tmp_path) as server:
@@ -179,6 +181,7 @@ async def test_a_busy_backend_that_outlived_its_postmaster_is_ended_before_the_n
         await migrate(server.dsn)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("options", [(), ("--undying",)])
 async def test_after_its_owner_was_killed_the_next_takes_over(tmp_path, options):
     with owner(tmp_path, *options) as (process, postmaster):
@@ -200,6 +203,7 @@ async def test_after_its_owner_was_killed_the_next_takes_over(tmp_path, options)
     assert {int(revision): name for _, revision, name in told}.items() <= kept.items()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["zombie", "stranger", "nobody", "nonsense"])
 async def test_a_stale_postmaster_pid_is_not_believed(tmp_path, kind):
     """A process of that number may exist: unreaped in a container without an init, or somebody else's by now."""
@@ -221,6 +225,7 @@ async def test_a_stale_postmaster_pid_is_not_believed(tmp_path, kind):
         process.wait()
 
 
+@pytest.mark.slow
 async def test_it_is_started_again_also_when_its_runtime_directory_was_swept(tmp_path):
     async with EmbeddedPostgres(tmp_path) as server:
         conn = await asyncpg.connect(server.url(role="postgres"))
@@ -233,6 +238,7 @@ async def test_it_is_started_again_also_when_its_runtime_directory_was_swept(tmp
     assert not socket.parent.exists()
 
 
+@pytest.mark.slow
 async def test_a_layout_that_was_cut_short_is_begun_anew(tmp_path):
     cut = tmp_path / "postgres.new"
     (cut / "base").mkdir(parents=True)

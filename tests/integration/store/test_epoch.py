@@ -53,6 +53,7 @@ async def test_a_dump_restored_over_the_database_begins_an_epoch(database):
     assert (await settled(database)).epoch > 1
 
 
+@pytest.mark.slow
 async def test_recovery_to_a_point_in_time_begins_an_epoch(tmp_path):
     """A new timeline, as after the promotion of a standby."""
     async with EmbeddedPostgres(tmp_path) as server:

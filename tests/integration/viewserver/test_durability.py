@@ -156,6 +156,7 @@ async def test_stopped_in_order_and_started_again(server):
         assert held.status_code == 304
 
 
+@pytest.mark.slow
 async def test_the_server_is_killed_while_many_write(server):
     writers = Writers(server)
     for _ in range(3):
@@ -174,6 +175,7 @@ async def test_the_server_is_killed_while_many_write(server):
     assert before[0]["revision"] > 40
 
 
+@pytest.mark.slow
 async def test_postgres_is_killed_while_many_write(server):
     writers = Writers(server)
     for _ in range(2):

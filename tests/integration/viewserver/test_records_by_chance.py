@@ -50,6 +50,7 @@ class Naive:
         return found[::-1]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", [1, 3])
 async def test_every_answer_is_what_a_naive_recomputation_says(database_url, tmp_path, seed):
     dice, naive, token = random.Random(seed), Naive(), None
