@@ -10,11 +10,12 @@ import re
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Literal, NoReturn
+from typing import Any, Final, Literal, NoReturn
 
 from verge.console.outcome import Misused
 
 Language = Literal["json", "yaml"]
+MOST_VALUES: Final = 10_000_000
 
 
 def read(name: str) -> bytes:
@@ -142,13 +143,28 @@ def _yaml(text: str, name: str) -> Any:
 
     for tag, pattern, first in _SCALARS:
         Loader.add_implicit_resolver(f"tag:yaml.org,2002:{tag}", re.compile(pattern), first)
+    loader = Loader(text)
     try:
-        return yaml.load(text, Loader)  # noqa: S506 - a SafeLoader, above
+        node = loader.get_single_node()
+        if node is not None and _size(node, {}) > MOST_VALUES:
+            raise Misused(f"{called(name)}: has more than {MOST_VALUES:,} values, with what its aliases repeat")
+        return None if node is None else loader.construct_document(node)
     except yaml.YAMLError as wrong:
         mark = getattr(wrong, "problem_mark", None)
         _yaml_fault(name, mark, f"is not YAML: {getattr(wrong, 'problem', None) or wrong}")
     except (ValueError, RecursionError) as wrong:
         raise Misused(f"{called(name)}: cannot be read as YAML: {wrong}") from wrong
+
+
+def _size(node: Any, known: dict[int, int]) -> int:
+    """How many values it has, each as often as an alias repeats it."""
+    if isinstance(node.value, str):
+        return 1
+    if id(node) not in known:
+        known[id(node)] = 1  # one that holds itself is not followed
+        parts = (part for one in node.value for part in (one if isinstance(one, tuple) else (one,)))
+        known[id(node)] = 1 + sum(_size(part, known) for part in parts)
+    return known[id(node)]
 
 
 _SCALARS = (

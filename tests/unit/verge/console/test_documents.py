@@ -96,3 +96,9 @@ def test_xml_begins_like_xml():
     for bad in (b"", b"{}", b"network: 1"):
         with pytest.raises(Misused, match="is not XML"):
             require_xml(bad, "f")
+
+
+def test_aliases_that_repeat_without_end_are_refused():
+    lines = ["a0: &a0 [x]"] + [f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 10)}]" for n in range(1, 10)]
+    with pytest.raises(Misused, match="aliases repeat"):
+        parse("\n".join(lines).encode(), "bomb.yaml")
