@@ -9,6 +9,7 @@ its own and the timeouts below are set for one; give the view server a direct ad
 connections).
 """
 
+import select
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any, Self
@@ -122,6 +123,16 @@ class Database:
 
 
 def _refuse_closed(dbapi_connection: Any, _record: object, _proxy: object) -> None:
-    """A connection that Postgres closed while it was idle is replaced unseen, without a ping at each checkout."""
-    if dbapi_connection.driver_connection.is_closed():
+    """A connection that Postgres closed while it was idle is replaced unseen, without a ping at each checkout. The event loop may
+    not have read its end yet: nobody has anything else to say on an idle connection, so where something waits to be read it
+    ends."""
+    connection = dbapi_connection.driver_connection
+    if connection.is_closed() or _has_news(connection):
         raise sqlalchemy.exc.DisconnectionError
+
+
+def _has_news(connection: Any) -> bool:
+    bound = connection._transport.get_extra_info("socket")  # asyncpg shows it nowhere else
+    poll = select.poll()
+    poll.register(bound.fileno(), select.POLLIN)
+    return bool(poll.poll(0))

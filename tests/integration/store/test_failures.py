@@ -14,7 +14,7 @@ from viewserver.store.feed import listen
 from viewserver.store.head import lock_head
 
 _TERMINATE = (
-    "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '{}' AND application_name LIKE '%{}'"
+    "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity WHERE datname = '{}' AND application_name LIKE '%{}'"
 )
 
 
