@@ -7,6 +7,7 @@ import pytest
 
 from nodeagent.agent import assemble
 from nodeagent.checkpoint import Checkpoint
+from nodeagent.session.choice import in_order
 from nodeagent.settings import ApiAddress, Settings
 from tests.integration.agent_kernel import Kernel, MemoryEnforcement
 from tests.integration.agent_server import ViewServer
@@ -135,7 +136,9 @@ async def test_the_next_server_is_asked_when_one_is_down(agent_of, kernel):
 
 
 async def test_a_replica_that_is_behind_is_left_alone(agent_of, kernel):
-    async with ViewServer().serving() as ahead, ViewServer().serving() as behind:
+    async with ViewServer().serving() as one, ViewServer().serving() as other:
+        first, _ = in_order((one.url, other.url), "nc-1")
+        ahead, behind = (one, other) if first == one.url else (other, one)
         await behind.publish(ONE)
         ahead.revision = 4
         etag = await ahead.publish(TWO)

@@ -14,9 +14,12 @@ ONE = {
 
 async def test_it_is_shown_with_the_node(cloud):
     etag = await etag_of(cloud, "nc-1")
-    await cloud.report("nc-1", str(etag), drift=[ONE, {**ONE, "culprit": None}])
+    boot = {"version": "0.1", "boot_id": "b1"}
+    await cloud.report("nc-1", str(etag), drift=[ONE, {**ONE, "culprit": None}], agent=boot, sequence=1)
     assert (await node(cloud, "nc-1"))["report"]["drift"] == [ONE, {**ONE, "culprit": None}]
-    await cloud.report("nc-1", str(etag))
+    await cloud.report("nc-1", str(etag))  # success told with a view request says nothing of the host
+    assert len((await node(cloud, "nc-1"))["report"]["drift"]) == 2
+    await cloud.report("nc-1", str(etag), agent=boot, sequence=2)
     assert (await node(cloud, "nc-1"))["report"]["drift"] == []
 
 
