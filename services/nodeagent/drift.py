@@ -6,7 +6,7 @@ they miss (sysctls, a bridge's flag, what was lost on the way) is found by looki
 
 import asyncio
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Container, Iterable
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Final
@@ -50,9 +50,13 @@ class Notice:
         later = (one for one in self.commits if 0 < one.generation - generation & _WRAPS < _WRAPS // 2)
         return replace(self, commits=tuple(later))
 
-    def before(self, generation: int) -> "Notice":
-        """Without the commits that made this generation of rulesets and those behind it."""
-        earlier = (one for one in self.commits if 0 < generation - one.generation & _WRAPS < _WRAPS // 2)
+    def before(self, generation: int, ours: Container[int]) -> "Notice":
+        """Without the commits that made this generation of rulesets, those behind it, and those that are ours."""
+        earlier = (
+            one
+            for one in self.commits
+            if 0 < generation - one.generation & _WRAPS < _WRAPS // 2 and one.generation not in ours
+        )
         return replace(self, commits=tuple(earlier))
 
     def repaired(self, changes: int, settings: tuple[str, ...], notes: tuple[str, ...] = ()) -> Drift:
@@ -95,11 +99,11 @@ class Suspects:
         taken, self._notice = self._notice, None
         return taken
 
-    def before(self, generation: int) -> Notice | None:
+    def before(self, generation: int, ours: Container[int]) -> Notice | None:
         """What has been noticed meanwhile of commits before this generation. It goes on stirring, so nothing goes unseen."""
         if self._watch:
             self._hear()
-        return self._notice.before(generation) if self._notice else None
+        return self._notice.before(generation, ours) if self._notice else None
 
     def close(self) -> None:
         if self._watch:

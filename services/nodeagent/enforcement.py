@@ -13,7 +13,7 @@ opens their ports, and dismissed after it has closed them.
 Blocking, and for one thread at a time: the shell calls it from a worker thread.
 """
 
-from collections.abc import Collection
+from collections.abc import Collection, Container
 from dataclasses import replace
 from typing import Final, Literal
 
@@ -293,6 +293,11 @@ class Enforcement:
     def left_at(self) -> int:
         """The kernel's generation of rulesets as it was last read or left: what was committed later is others'."""
         return self._held.left_at
+
+    @property
+    def ours(self) -> Container[int]:
+        """The kernel's generations of rulesets that our last transactions made."""
+        return self._held.ours
 
     def readiness(self, view: View | None) -> dict[InstanceId, Readiness]:
         """Per instance of `view`: is its interface there, on our bridge, or can it never be? Call `apply` when an

@@ -8,6 +8,7 @@
 Blocking, and for one thread at a time.
 """
 
+from collections import deque
 from dataclasses import replace
 from typing import Final
 
@@ -25,6 +26,7 @@ from nodeagent.state.host import HostFacts, Links
 from nodeagent.state.ruleset import Observed
 
 _WRAPS: Final = 0xFFFF_FFFF
+_REMEMBERED: Final = 64
 
 
 class HeldRuleset:
@@ -39,6 +41,8 @@ class HeldRuleset:
         self.generation = last_generation
         self.kernel = KernelRuleset()
         self.operators = operators
+        self.ours: deque[int] = deque(maxlen=_REMEMBERED)
+        """The kernel's generations that our last transactions made."""
         self._facts = facts
         self._believed: Observed | None = None
 
@@ -117,6 +121,7 @@ class HeldRuleset:
         if self.kernel.generation() != expected:
             self._believed = None
             return False
+        self.ours.extend(expected - back & _WRAPS for back in range(commits))
         self.left_at = expected
         return True
 

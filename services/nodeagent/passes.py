@@ -211,7 +211,7 @@ class Passes:
         lacking = self.outcome and any(failure.stage == "links" for failure in self.outcome.failures)
         outcome = await self._pass(resync=True, quiet=True)
         if outcome.changes:  # it may have been undone before the kernel's word of who did it was read
-            notice = notice.joined(self.suspects.before(self._kernel.left_at))
+            notice = notice.joined(self.suspects.before(self._kernel.left_at, self._kernel.ours))
         is_drift = (notice.commits or not lacking) and not notice.is_operators
         if is_drift and outcome.state != "rejected" and (outcome.changes or outcome.settings):
             drift = notice.repaired(outcome.changes, outcome.settings, outcome.notes)

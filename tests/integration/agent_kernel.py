@@ -30,6 +30,7 @@ class Kernel:
 class MemoryEnforcement:
     dnsmasq = None
     left_at = 0
+    ours = ()
 
     def __init__(self, kernel: Kernel, last_generation: int) -> None:
         self.kernel = kernel
