@@ -13,7 +13,7 @@ from datetime import datetime
 from heapq import nsmallest
 from typing import Any
 
-from viewserver.model.convergence import LAGGARDS, Census, Cloud, Facts, State, standing
+from viewserver.model.convergence import LAGGARDS, Census, Cloud, Facts, State, last_known, standing
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,18 +117,8 @@ class Standings:
             book.clear()
 
     def _enter(self, facts: Facts) -> None:
-        told = facts.told
-        late = facts.applied < facts.version
-        state: State
-        if told is None:
-            state = "never-seen"
-        elif told.state == "rejected":
-            state = "rejected"
-        elif late:
-            state = "lagging"
-        else:
-            state = "degraded" if told.state == "degraded" else "converged"
-        matters = told is not None or facts.hosts_instances
+        state, late = last_known(facts), facts.applied < facts.version
+        matters = facts.told is not None or facts.hosts_instances
         since = facts.pending[0].at if facts.pending else None
         entry = self._entries[facts.node] = Entry(facts.zone, state, len(facts.pending), since, matters, late)
         zone = self._zones.get(facts.zone)

@@ -56,12 +56,16 @@ async def wait_for(server: Server, revision: int, deadline: float, terms: Terms 
 async def wait_settled(server: Server, revision: int, nodes: tuple[str, ...], deadline: float) -> Barrier:
     """For an update that changed nothing: wait until these nodes have applied their views, or until the deadline."""
     replica = server.replica
-    while True:
-        with replica.progress.ticket(PROGRESS) as ticket:
-            found = settled(revision, replica.facts(nodes), replica.clock.now())
-            if found.converged or time.monotonic() >= deadline or replica.progress.closed:
-                return found
-            await until(ticket, deadline - time.monotonic())
+    replica.barriers += 1
+    try:
+        while True:
+            with replica.progress.ticket(PROGRESS) as ticket:
+                found = settled(revision, replica.facts(nodes), replica.clock.now())
+                if found.converged or time.monotonic() >= deadline or replica.progress.closed:
+                    return found
+                await until(ticket, deadline - time.monotonic())
+    finally:
+        replica.barriers -= 1
 
 
 # --- a recent change ---

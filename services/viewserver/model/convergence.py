@@ -114,19 +114,30 @@ def standing(facts: Facts, now: datetime) -> Standing:
     return Standing(facts.node, facts.zone, state, facts.version, facts.applied, len(behind), lag, reason, matters)
 
 
-def _state(facts: Facts) -> tuple[State, str | None]:
+def last_known(facts: Facts) -> State:
+    """The node's state as it was when last heard of, whether or not it is silent now."""
     told = facts.told
     if told is None:
-        return "never-seen", "no agent of this name has ever reported"
+        return "never-seen"
+    if told.state == "rejected":
+        return "rejected"
+    if facts.applied < facts.version:
+        return "lagging"
+    return "degraded" if told.state == "degraded" else "converged"
+
+
+def _state(facts: Facts) -> tuple[State, str | None]:
+    told, state = facts.told, last_known(facts)
+    if told is None:
+        return state, "no agent of this name has ever reported"
     if facts.silent:
         return "silent", f"not heard of since {told.at.isoformat(timespec='milliseconds')}"
-    if told.state == "rejected":
-        return "rejected", "; ".join(f"{item.object}: {item.reason}" for item in told.failures[:3]) or "gave no reason"
-    if facts.applied < facts.version:
-        return "lagging", f"applied {facts.applied or 'nothing'}, its view is at {facts.version}"
-    if told.state == "degraded":
-        return "degraded", "; ".join(f"{item.object}: {item.reason}" for item in told.failures[:3])
-    return "converged", None
+    failed = "; ".join(f"{item.object}: {item.reason}" for item in told.failures[:3])
+    if state == "rejected":
+        return state, failed or "gave no reason"
+    if state == "lagging":
+        return state, f"applied {facts.applied or 'nothing'}, its view is at {facts.version}"
+    return state, failed if state == "degraded" else None
 
 
 @dataclass(frozen=True, slots=True)
